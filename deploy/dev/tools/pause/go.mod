@@ -1,0 +1,3 @@
+module supercargo.dev/tools/pause
+
+go 1.26.0

@@ -1,0 +1,230 @@
+//! The bucket of a registry: looked at, made where the spec allows, kept as the spec wants it, and told about.
+//!
+//! # Flow of [`Buckets::reconcile`]
+//! 1. An outcome that is younger than its `next_check`, for the same spec, keys and record, is given again without a request.
+//! 2. [`S3::presence`] lists one key. What fails here is told in [`findings::BUCKET_READY`], and nothing is written.
+//! 3. [`plan::decide`]: use it, announce it, make it, or stop. A bucket is announced in status before it is made.
+//! 4. [`S3::observe`] reads the sub-resources; [`plan::standings`] and [`plan::writes`] compare.
+//! 5. [`S3::write`] sends what differs; then everything is read again, and only what is seen then counts as `True`.
+//!
+//! # Guarantees
+//! - A sub-resource is read before it is written; one that the store does not know gets no request but that GET.
+//! - No DELETE is ever sent, except DeleteBucket in [`release`] for a bucket that this object made and that is empty.
+//! - What the spec leaves out, rules and tags of others included, stays as it is.
+//! - A bucket that was in use and is gone is not made again.
+//! - A write that a store refused as unsupported is not repeated for an hour, unless spec or credentials change.
+//!
+//! # Caveats
+//! S3 has no compare-and-swap for lifecycle and tags: a change by someone else within the milliseconds between our GET and our PUT is lost.
+
+pub mod failure;
+pub mod findings;
+pub mod observed;
+pub mod plan;
+pub mod release;
+pub mod s3;
+pub mod target;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::crd::bucket::{BucketOrigin, BucketSpec, BucketStatus};
+use crate::crd::conditions::Finding;
+use failure::Failure;
+use findings::WriteFailures;
+use plan::{Aspect, Step, Write};
+pub use s3::{Content, S3};
+pub use target::{Credentials, SecretError, StaticKeys, Target};
+
+/// How often a healthy bucket is looked at.
+const HEALTHY: Duration = Duration::from_secs(300);
+/// How soon after a failure, so that a mended one shows within seconds.
+const FAILED: Duration = Duration::from_secs(15);
+/// How long a write that the store does not support is not sent again.
+const UNSUPPORTED: SignedDuration = SignedDuration::from_hours(1);
+
+/// What to look at, on behalf of one CargoRegistry.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Identifies the object: its UID.
+    pub uid: &'a str,
+    /// `spec.bucket`.
+    pub spec: &'a BucketSpec,
+    /// The bucket.
+    pub target: &'a Target,
+    /// `status.bucket` as it was written last.
+    pub recorded: Option<&'a BucketStatus>,
+}
+
+/// What was found and done.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The new `status.bucket`. `None`: leave what is recorded.
+    pub status: Option<BucketStatus>,
+    /// [`findings::BUCKET_READY`] and one per aspect.
+    pub findings: Vec<Finding>,
+    /// The bucket may be used: a registry on it can be started.
+    pub usable: bool,
+    /// What was changed in the bucket in this very call, one clause each: worth an event.
+    pub changes: Vec<String>,
+    /// When to look again. Zero: as soon as `status` is written.
+    pub next_check: Duration,
+}
+
+/// The memory of all bucket passes: clients and outcomes by object, so that a reconcile for another reason costs no request to S3.
+#[derive(Debug, Default)]
+pub struct Buckets {
+    seen: Mutex<HashMap<String, Entry>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    digest: [u8; 32],
+    s3: S3,
+    last: Option<(Timestamp, Outcome)>,
+    unsupported: BTreeMap<Aspect, (Timestamp, Failure)>,
+}
+
+impl Buckets {
+    /// Looks at the bucket and brings it to the spec. Never fails: what goes wrong is a finding.
+    pub async fn reconcile(&self, request: Request<'_>, now: Timestamp) -> Outcome {
+        let digest = digest(request.spec, request.target);
+        let known = self.seen.lock().expect("no panic while it is held").get(request.uid).cloned();
+        let mut entry = match known.filter(|entry| entry.digest == digest) {
+            Some(entry) => entry,
+            None => match S3::connect(request.target).await {
+                Ok(s3) => Entry { digest, s3, last: None, unsupported: BTreeMap::new() },
+                Err(failure) => return failed(request, &failure),
+            },
+        };
+        if let Some(outcome) = entry.still_good(request.recorded, now) {
+            return outcome;
+        }
+        entry.unsupported.retain(|_, (since, _)| now.duration_since(*since) < UNSUPPORTED);
+        let outcome = pass(&entry.s3, request, &mut entry.unsupported, now).await;
+        entry.last = Some((now, outcome.clone()));
+        self.seen.lock().expect("no panic while it is held").insert(request.uid.to_owned(), entry);
+        outcome
+    }
+
+    /// Drops what is remembered of an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.seen.lock().expect("no panic while it is held").remove(uid);
+    }
+}
+
+impl Entry {
+    /// The last outcome, while it is fresh and the record has not changed under it.
+    fn still_good(&self, recorded: Option<&BucketStatus>, now: Timestamp) -> Option<Outcome> {
+        let (at, outcome) = self.last.as_ref()?;
+        let age = Duration::try_from(now.duration_since(*at)).ok()?;
+        let same_record = outcome.status.is_none() || outcome.status.as_ref() == recorded;
+        (age < outcome.next_check && same_record).then(|| Outcome {
+            changes: Vec::new(),
+            next_check: outcome.next_check - age,
+            ..outcome.clone()
+        })
+    }
+}
+
+fn digest(spec: &BucketSpec, target: &Target) -> [u8; 32] {
+    let spec = serde_json::to_vec(spec).expect("a spec of strings, numbers and enums serialises");
+    Sha256::new().chain_update(target.fingerprint()).chain_update(spec).finalize().into()
+}
+
+/// One pass over a bucket, without memory but `unsupported`. For tests that want to see every request; a controller uses [`Buckets`].
+pub async fn pass(
+    s3: &S3,
+    request: Request<'_>,
+    unsupported: &mut BTreeMap<Aspect, (Timestamp, Failure)>,
+    now: Timestamp,
+) -> Outcome {
+    let target = request.target;
+    let presence = match s3.presence().await {
+        Ok(presence) => presence,
+        Err(failure) => return failed(request, &failure),
+    };
+    let recorded = plan::recorded_origin(request.recorded, &target.bucket, target.endpoint.as_deref());
+    let mut changes = Vec::new();
+    let origin = match plan::decide(request.spec.creation_policy, recorded, &presence) {
+        Step::Use(origin) => origin,
+        Step::Announce => return announced(request),
+        Step::Stop(stop) => return not_usable(request, findings::stopped(target, &stop)),
+        Step::Create => match s3.create().await {
+            Ok(()) => {
+                changes.push(format!("created {}", target.describe()));
+                BucketOrigin::Created
+            }
+            Err(failure) => return failed(request, &failure),
+        },
+    };
+    let (aspects, mut applied) = keep(s3, request, unsupported, now).await;
+    changes.append(&mut applied);
+    let mut all = vec![findings::ready(target, origin)];
+    all.extend(aspects);
+    Outcome { status: Some(status(target, origin)), findings: all, usable: true, changes, next_check: HEALTHY }
+}
+
+/// Observe, write what differs, observe again.
+async fn keep(
+    s3: &S3,
+    request: Request<'_>,
+    unsupported: &mut BTreeMap<Aspect, (Timestamp, Failure)>,
+    now: Timestamp,
+) -> (Vec<Finding>, Vec<String>) {
+    let Request { spec, target, .. } = request;
+    let mut standings = plan::standings(spec, &target.key_prefix(), &s3.observe(spec).await);
+    let mut failures: WriteFailures =
+        unsupported.iter().map(|(aspect, (_, failure))| (*aspect, failure.clone())).collect();
+    let writes: Vec<Write> =
+        plan::writes(spec, &standings).into_iter().filter(|w| !unsupported.contains_key(&w.aspect())).collect();
+    let mut written = Vec::new();
+    for write in writes {
+        let aspect = write.aspect();
+        match s3.write(&write).await {
+            Ok(()) => written.push(aspect),
+            Err(failure) => {
+                if matches!(failure, Failure::Unsupported(_)) {
+                    unsupported.insert(aspect, (now, failure.clone()));
+                }
+                failures.insert(aspect, failure);
+            }
+        }
+    }
+    if !written.is_empty() {
+        standings = plan::standings(spec, &target.key_prefix(), &s3.observe(spec).await);
+    }
+    let changes = written.iter().map(|aspect| format!("set {aspect}")).collect();
+    (findings::judge(spec, target, &standings, &failures), changes)
+}
+
+fn status(target: &Target, origin: BucketOrigin) -> BucketStatus {
+    BucketStatus {
+        name: target.bucket.clone(),
+        endpoint: target.endpoint.clone(),
+        region: target.region.clone(),
+        origin,
+    }
+}
+
+fn announced(request: Request<'_>) -> Outcome {
+    Outcome {
+        status: Some(status(request.target, BucketOrigin::Creating)),
+        next_check: Duration::ZERO,
+        ..not_usable(request, findings::creating(request.target))
+    }
+}
+
+fn failed(request: Request<'_>, failure: &Failure) -> Outcome {
+    not_usable(request, findings::failed(request.target, failure))
+}
+
+fn not_usable(request: Request<'_>, ready: Finding) -> Outcome {
+    let mut findings = vec![ready];
+    findings.extend(findings::not_looked_at(request.spec));
+    Outcome { status: None, findings, usable: false, changes: Vec::new(), next_check: FAILED }
+}

@@ -1,0 +1,171 @@
+//! Sends what differs, by server-side apply, in an order in which no object points at one that is not there yet; then
+//! removes children that this registry no longer has.
+
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::diff;
+use super::digest::hash;
+use super::model::{Applied, Live, Prepared, Resources};
+use crate::error::{Error, Result};
+use crate::metrics;
+use crate::names::{FieldManager, MANIFEST_HASH};
+
+/// What was written in a pass, one sentence each.
+pub type Changes = Vec<String>;
+
+/// Brings the children of one registry to `wanted`. An object that already is as wanted costs no request.
+///
+/// # Errors
+/// The first write that failed; what was written before it stays, and the next pass goes on from there.
+pub async fn apply(client: &Client, wanted: Resources<Prepared>, live: Live) -> Result<(Resources<Applied>, Changes)> {
+    let Resources {
+        service_account,
+        config_map,
+        internal_secret,
+        volume_claim,
+        public_service,
+        internal_service,
+        network_policy,
+        disruption_budget,
+        deployment,
+        stage: PhantomData,
+    } = wanted;
+    let mut writer = Writer { client, changes: Vec::new() };
+    // What pods need at their start, then what leads to them, then the pods. The policy before the pods: they are never open.
+    let config_map = writer.put(config_map, live.config_map).await?;
+    let internal_secret = writer.put(internal_secret, live.internal_secret).await?;
+    let service_account = writer.put_or_delete(service_account, live.service_account).await?;
+    let volume_claim = match volume_claim {
+        Some(claim) => Some(writer.put(claim, live.volume_claim).await?),
+        None => None, // a claim is never deleted: it holds crates
+    };
+    let network_policy = writer.put(network_policy, live.network_policy).await?;
+    let internal_service = writer.put(internal_service, live.internal_service).await?;
+    let public_service = writer.put(public_service, live.public_service).await?;
+    let deployment = writer.put(deployment, live.deployment).await?;
+    let disruption_budget = writer.put_or_delete(disruption_budget, live.disruption_budget).await?;
+    let applied = Resources {
+        service_account,
+        config_map,
+        internal_secret,
+        volume_claim,
+        public_service,
+        internal_service,
+        network_policy,
+        disruption_budget,
+        deployment,
+        stage: PhantomData,
+    };
+    Ok((applied, writer.changes))
+}
+
+struct Writer<'a> {
+    client: &'a Client,
+    changes: Changes,
+}
+
+impl Writer<'_> {
+    async fn put<K>(&mut self, wanted: K, live: Option<K>) -> Result<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
+    {
+        let (kind, name) = (K::kind(&()), wanted.name_any());
+        let mut manifest = manifest(&wanted)?;
+        if let Some(live) = &live {
+            if !differs(&manifest, live)? {
+                return Ok(live.clone());
+            }
+            // Only the object that was looked at: if it was replaced meanwhile, this is a conflict.
+            manifest["metadata"]["uid"] = json!(live.uid());
+        }
+        let api: Api<K> = Api::namespaced(self.client.clone(), &wanted.namespace().unwrap_or_default());
+        let params = PatchParams::apply(FieldManager::Registry.as_str()).force();
+        metrics::write_sent(super::NAME, kind_label::<K>());
+        let applied = match api.patch(&name, &params, &Patch::Apply(&manifest)).await {
+            // Someone changed what names a member of a list (the port of a Service, say): apply keeps theirs beside ours, and the two
+            // do not go together. A merge patch replaces the list.
+            Err(kube::Error::Api(answer)) if live.is_some() && matches!(answer.code, 422 | 500) => {
+                tracing::info!(%kind, name, answer = answer.message, "apply was refused; replacing lists");
+                let params = PatchParams { force: false, ..params };
+                metrics::write_sent(super::NAME, kind_label::<K>());
+                // What apply was refused for says more than what the second attempt is.
+                api.patch(&name, &params, &Patch::Merge(&manifest)).await.map_err(|_| kube::Error::Api(answer))
+            }
+            other => other,
+        };
+        let applied = applied.map_err(|e| Error::kube(format!("apply {kind} {name}"), e))?;
+        self.changes.push(if live.is_some() {
+            format!("updated {kind} {name}")
+        } else {
+            format!("created {kind} {name}")
+        });
+        Ok(applied)
+    }
+
+    async fn put_or_delete<K>(&mut self, wanted: Option<K>, live: Option<K>) -> Result<Option<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
+    {
+        match (wanted, live) {
+            (Some(wanted), live) => self.put(wanted, live).await.map(Some),
+            (None, Some(live)) => self.delete(&live).await.map(|()| None),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Deletes the very object that was looked at. That it is ours was settled in `validate`.
+    async fn delete<K>(&mut self, live: &K) -> Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
+    {
+        let (kind, name) = (K::kind(&()), live.name_any());
+        if live.meta().deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        let api: Api<K> = Api::namespaced(self.client.clone(), &live.namespace().unwrap_or_default());
+        let only_this = Preconditions { uid: live.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(only_this), ..DeleteParams::background() };
+        metrics::write_sent(super::NAME, kind_label::<K>());
+        match api.delete(&name, &params).await {
+            Ok(_) => {
+                self.changes.push(format!("deleted {kind} {name}"));
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(error) => Err(Error::kube(format!("delete {kind} {name}"), error)),
+        }
+    }
+}
+
+/// What is sent: without empty fields, and with its own hash as an annotation.
+fn manifest<K: Resource<DynamicType = ()> + Serialize>(wanted: &K) -> Result<Value> {
+    let value = serde_json::to_value(wanted)
+        .map_err(|e| Error::Internal { action: "serialise an object", message: e.to_string() })?;
+    let mut manifest = diff::pruned(value);
+    let hash = hash([manifest.to_string().as_bytes()]);
+    manifest["metadata"]["annotations"][MANIFEST_HASH] = json!(hash);
+    Ok(manifest)
+}
+
+/// Whether `live` has to be written: our wish changed since it was applied, or somebody changed what we wish.
+fn differs<K: Resource + Serialize>(manifest: &Value, live: &K) -> Result<bool> {
+    let live = serde_json::to_value(live)
+        .map_err(|e| Error::Internal { action: "serialise an object", message: e.to_string() })?;
+    Ok(!diff::covers(&live, manifest))
+}
+
+/// The kind as a label of metrics.
+fn kind_label<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        std::borrow::Cow::Borrowed(kind) => kind,
+        std::borrow::Cow::Owned(_) => "other",
+    }
+}

@@ -1,0 +1,158 @@
+//! `registry.toml`: the configuration of `supercargo-registry`, serialised from a struct that mirrors its keys.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde::Serialize;
+
+use super::metadata;
+use super::pod::{CA_FILE, CREDENTIALS_DIRECTORY, DATA_DIRECTORY, INTERNAL_DIRECTORY, SPOOL_DIRECTORY};
+use crate::crd::registry::Visibility;
+use crate::names::{ChildNames, INTERNAL_PORT, PUBLIC_PORT};
+use crate::registry::internal::{ADMIN_TOKEN, CERTIFICATE, PRIVATE_KEY};
+use crate::registry::validate::{DRAIN_SECONDS, Storage, ValidatedRegistry};
+
+/// Key of the ConfigMap, and name of the file in the pod.
+pub(super) const FILE: &str = "registry.toml";
+
+pub(super) fn build(registry: &ValidatedRegistry) -> ConfigMap {
+    let text = toml::to_string(&Config::of(registry)).expect("tables of strings, numbers and booleans serialise");
+    ConfigMap {
+        metadata: metadata(registry, &ChildNames::of(&registry.name).config()),
+        data: Some(BTreeMap::from([(FILE.to_owned(), text)])),
+        ..ConfigMap::default()
+    }
+}
+
+#[derive(Serialize)]
+struct Config {
+    public: Public,
+    internal: InternalListener,
+    admin: Admin,
+    storage: StorageSection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<File>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s3: Option<S3Section>,
+    access: Access,
+    limits: Limits,
+    log: Log,
+}
+
+#[derive(Serialize)]
+struct Public {
+    listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+}
+
+#[derive(Serialize)]
+struct InternalListener {
+    listen: String,
+    tls_certificate: String,
+    tls_private_key: String,
+}
+
+#[derive(Serialize)]
+struct Admin {
+    token_file: String,
+}
+
+#[derive(Serialize)]
+struct StorageSection {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    prefix: String,
+}
+
+#[derive(Serialize)]
+struct File {
+    directory: &'static str,
+}
+
+#[derive(Serialize)]
+struct S3Section {
+    bucket: String,
+    region: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<String>,
+    force_path_style: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_bundle_file: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials_dir: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Access {
+    visibility: &'static str,
+}
+
+#[derive(Serialize)]
+struct Limits {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crate_bytes_max: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unpacked_bytes_max: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entries_max: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections_max: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_read_secs: Option<i64>,
+    drain_secs: i64,
+    spool_dir: &'static str,
+}
+
+#[derive(Serialize)]
+struct Log {
+    format: &'static str,
+}
+
+impl Config {
+    fn of(registry: &ValidatedRegistry) -> Config {
+        let limits = &registry.client_limits;
+        let (kind, prefix, file, s3) = match &registry.storage {
+            Storage::Volume(_) => ("file", String::new(), Some(File { directory: DATA_DIRECTORY }), None),
+            Storage::S3(s3) => {
+                let section = S3Section {
+                    bucket: s3.spec.bucket.clone(),
+                    region: s3.spec.region.clone(),
+                    endpoint: s3.spec.endpoint.clone(),
+                    force_path_style: s3.spec.force_path_style,
+                    ca_bundle_file: s3.spec.ca_bundle.is_some().then_some(CA_FILE),
+                    credentials_dir: s3.spec.credentials_secret_ref.is_some().then_some(CREDENTIALS_DIRECTORY),
+                };
+                ("s3", s3.spec.prefix.clone(), None, Some(section))
+            }
+        };
+        Config {
+            public: Public { listen: format!("0.0.0.0:{PUBLIC_PORT}"), url: registry.url.clone() },
+            internal: InternalListener {
+                listen: format!("0.0.0.0:{INTERNAL_PORT}"),
+                tls_certificate: format!("{INTERNAL_DIRECTORY}/{CERTIFICATE}"),
+                tls_private_key: format!("{INTERNAL_DIRECTORY}/{PRIVATE_KEY}"),
+            },
+            admin: Admin { token_file: format!("{INTERNAL_DIRECTORY}/{ADMIN_TOKEN}") },
+            storage: StorageSection { kind, prefix },
+            file,
+            s3,
+            access: Access {
+                visibility: match registry.visibility {
+                    Visibility::Private => "private",
+                    Visibility::Public => "public",
+                },
+            },
+            limits: Limits {
+                crate_bytes_max: limits.crate_bytes_max,
+                unpacked_bytes_max: limits.unpacked_bytes_max,
+                entries_max: limits.entries_max,
+                connections_max: limits.connections_max,
+                body_read_secs: limits.body_read_seconds,
+                drain_secs: limits.drain_seconds.unwrap_or(DRAIN_SECONDS),
+                spool_dir: SPOOL_DIRECTORY,
+            },
+            log: Log { format: "json" },
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! One pass at a time against an API server that is a function: what is sent, what is not, what a user reads afterwards.
+//!
+//! The real API server's part (schema, defaulting, field ownership) is tested on a real one, elsewhere.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test says no by panicking")]
+
+mod controller;
+mod fake_api;
+mod registry;

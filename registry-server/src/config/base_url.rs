@@ -1,0 +1,53 @@
+//! The URL under which users reach a registry.
+
+use std::fmt;
+
+/// An absolute `http` or `https` URL without trailing slash, query or fragment, such as `https://crates.example.com` or
+/// `https://example.com/crates`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// Parses a URL; a trailing slash is dropped, because Cargo puts `/api/v1/…` behind it.
+    ///
+    /// # Errors
+    /// What the URL has to be like, as the end of a sentence.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim_end_matches('/');
+        let url: http::Uri = text.parse().map_err(|_| "which is not a URL")?;
+        if !matches!(url.scheme_str(), Some("http" | "https")) {
+            return Err("but has to begin with http:// or https://");
+        }
+        let authority = url.authority().ok_or("but has no host")?;
+        if authority.host().is_empty() {
+            return Err("but has no host");
+        }
+        if authority.as_str().contains('@') {
+            return Err("but may not carry a user or a password");
+        }
+        if url.query().is_some() || text.contains('#') {
+            return Err("but may have no query and no fragment");
+        }
+        if text.ends_with(".git") {
+            // Cargo before 1.96 strips `.git` when it matches credentials to registries (CVE-2026-5222).
+            return Err("but may not end in .git, which Cargo takes for a git index");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The URL, without trailing slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What Cargo's configuration calls `index`: `sparse+<base>/index/`, with the slash that Cargo insists on.
+    pub fn index(&self) -> String {
+        format!("sparse+{}/index/", self.0)
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

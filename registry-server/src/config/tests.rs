@@ -1,0 +1,130 @@
+//! Configuration: what is refused, in which words, and that the table is the truth.
+
+use super::*;
+
+fn no_env() -> Vec<(String, String)> {
+    Vec::new()
+}
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn problems(toml: &str, pairs: &[(&str, &str)]) -> String {
+    Config::from_sources(Some(toml), env(pairs)).expect_err("has to be refused").to_string()
+}
+
+#[test]
+fn nothing_given_is_a_private_registry_on_loopback_in_a_directory() {
+    let config = Config::from_sources(None, no_env()).expect("the defaults are valid");
+    assert_eq!(config.public.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.internal.listen.to_string(), "127.0.0.1:8081");
+    assert_eq!(config.visibility, Visibility::Private);
+    assert_eq!(config.storage.backend, Backend::File { directory: "./supercargo-data".into() });
+    assert_eq!(config.limits.crate_bytes_max, 10 * 1024 * 1024);
+    assert_eq!(config.admin_token_file, None);
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let toml = "[public]\nlisten = \"0.0.0.0:1\"\n[limits]\ncrate_bytes_max = 5\n";
+    let config = Config::from_sources(Some(toml), env(&[("SUPERCARGO_PUBLIC_LISTEN", "0.0.0.0:2"), ("PATH", "/bin")]))
+        .expect("valid");
+    assert_eq!(config.public.listen.port(), 2);
+    assert_eq!(config.limits.crate_bytes_max, 5);
+}
+
+#[test]
+fn every_default_has_the_shape_of_its_key_and_every_key_is_read() {
+    for key in keys::KEYS {
+        // A value of the wrong shape must be noticed, which proves that the parser reads the key.
+        let wrong = match key.kind {
+            keys::Kind::Text | keys::Kind::Path => continue,
+            _ => "certainly not",
+        };
+        let storage = if key.name.starts_with("s3.") { "s3" } else { "file" };
+        let mut pairs = vec![(key.variable(), wrong.to_owned())];
+        if key.name != "storage.kind" {
+            pairs.push(("SUPERCARGO_STORAGE_KIND".to_owned(), storage.to_owned()));
+        }
+        if storage == "s3" {
+            pairs.push(("SUPERCARGO_S3_BUCKET".into(), "b".into()));
+        }
+        let error = Config::from_sources(None, pairs).expect_err(key.name).to_string();
+        assert!(error.contains(&key.variable()) && error.contains("certainly not"), "{}: {error}", key.name);
+    }
+}
+
+#[test]
+fn unknown_names_are_refused_and_the_nearest_is_named() {
+    let text = problems("[public]\nlitsen = \"0.0.0.0:1\"\n", &[("SUPERCARGO_S3_BUKET", "x")]);
+    assert!(text.contains("\"public.litsen\" is unknown; the nearest known one is \"public.listen\""), "{text}");
+    assert!(text.contains("SUPERCARGO_S3_BUKET is unknown; the nearest known one is SUPERCARGO_S3_BUCKET"), "{text}");
+    let text = problems("listen = \"0.0.0.0:1\"\n", &[]);
+    assert!(text.contains("\"listen\"") && text.contains("section"), "{text}");
+}
+
+#[test]
+fn variables_of_others_are_left_alone() {
+    let pairs = [
+        ("SUPERCARGO_OPERATOR_LISTEN", "x"),
+        ("SUPERCARGO_REGISTRY_SERVICE_HOST", "10.0.0.1"),
+        ("SUPERCARGO_REGISTRY_SERVICE_PORT_HTTP", "80"),
+        ("SUPERCARGO_REGISTRY_PORT", "tcp://10.0.0.1:80"),
+        ("SUPERCARGO_REGISTRY_PORT_80_TCP_ADDR", "10.0.0.1"),
+    ];
+    Config::from_sources(None, env(&pairs)).expect("none of these is ours");
+}
+
+#[test]
+fn all_problems_are_told_at_once_and_values_of_a_wrong_type_are_not_repeated() {
+    let toml = "[public]\nlisten = 80\nurl = \"ftp://x\"\n[limits]\ncrate_bytes_max = \"10MiB\"\nentries_max = 0\n[s3]\nbucket = \"b\"\n";
+    let text = problems(toml, &[]);
+    for part in [
+        "\"public.listen\" is a whole number, but has to be an address and port",
+        "\"public.url\" is \"ftp://x\", but has to begin with http:// or https://",
+        "\"limits.crate_bytes_max\" is a text, but has to be a whole number of bytes",
+        "\"limits.entries_max\" is 0",
+        "\"s3.bucket\" has no effect while storage.kind is \"file\"",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+    assert!(!text.contains("10MiB"), "{text}");
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    assert!(problems("[storage]\nkind = \"s3\"\n", &[]).contains("\"s3.bucket\" is missing"));
+    assert!(problems("[public]\ntls_certificate = \"a.pem\"\n", &[]).contains("needs \"public.tls_private_key\" too"));
+    assert!(problems("[limits]\ncrate_bytes_max = 536870913\n", &[]).contains("512 MiB"));
+    assert!(problems("[storage]\nprefix = \"/a\"\n", &[]).contains("storage.prefix"));
+    assert!(problems("[public\n", &[]).contains("line 1"));
+}
+
+#[test]
+fn base_urls() {
+    for (text, expected) in [
+        ("https://crates.example.com", Ok("https://crates.example.com")),
+        ("https://crates.example.com/", Ok("https://crates.example.com")),
+        ("http://10.0.0.1:30080/crates", Ok("http://10.0.0.1:30080/crates")),
+        ("crates.example.com", Err(())),
+        ("https://user@crates.example.com", Err(())),
+        ("https://crates.example.com/?a", Err(())),
+        ("https://crates.example.com/x.git", Err(())),
+        ("", Err(())),
+    ] {
+        let parsed = BaseUrl::parse(text);
+        assert_eq!(parsed.as_ref().map(BaseUrl::as_str).map_err(|_| ()), expected, "{text}: {parsed:?}");
+    }
+    assert_eq!(BaseUrl::parse("http://a").expect("valid").index(), "sparse+http://a/index/");
+}
+
+#[test]
+fn the_readme_has_the_table() {
+    let readme = include_str!("../../README.md");
+    let table = keys::markdown();
+    assert!(
+        readme.contains(&table),
+        "registry-server/README.md does not hold this table (supercargo-registry config --markdown):\n{table}"
+    );
+}

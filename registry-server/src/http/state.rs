@@ -1,0 +1,41 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::admin::AdminCredential;
+use crate::config::{BaseUrl, Config, Limits};
+use crate::registry::Registry;
+
+/// What the handlers of the public listener share.
+#[derive(Debug, Clone)]
+pub struct PublicState {
+    pub(super) registry: Arc<Registry>,
+    pub(super) public_url: Option<BaseUrl>,
+    /// Whether the listener speaks TLS: the scheme of URLs that are derived from requests.
+    pub(super) tls: bool,
+    pub(super) limits: Arc<Limits>,
+}
+
+impl PublicState {
+    /// The state for one registry.
+    pub fn new(registry: Arc<Registry>, config: &Config) -> Self {
+        Self {
+            registry,
+            public_url: config.public_url.clone(),
+            tls: config.public.tls.is_some(),
+            limits: Arc::new(config.limits.clone()),
+        }
+    }
+}
+
+/// What the handlers of the internal listener share.
+#[derive(Debug, Clone)]
+pub struct InternalState {
+    /// The registry.
+    pub registry: Arc<Registry>,
+    /// `None`: there is no admin API.
+    pub admin: Option<Arc<AdminCredential>>,
+    /// Whether the server is on its way down.
+    pub draining: Arc<AtomicBool>,
+}

@@ -1,0 +1,135 @@
+//! The body of a publish on its way in: in memory up to a mebibyte, in a temporary file above, its digest computed on the way.
+
+use std::io::{BufReader, Cursor};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt;
+
+use crate::config::Limits;
+use crate::krate::metadata::PublishMetadata;
+use crate::krate::release::OwnIndexUrls;
+use crate::krate::tarball::{TarballError, TarballLimits, Unpacked};
+use crate::krate::{CrateName, Release, Version};
+use crate::registry::{Body, Sha256Digest, SpooledFile};
+use crate::registry::{RegistryError, Upload};
+
+/// Uploads up to this are kept in memory, in bytes.
+const MEMORY_BYTES_MAX: usize = 1024 * 1024;
+/// How much is set aside before bytes have arrived.
+const RESERVE_BYTES_MAX: usize = 64 * 1024;
+
+/// A `.crate` file that is arriving.
+pub(super) struct Spool {
+    sha256: Sha256,
+    len: u64,
+    sink: Sink,
+}
+
+enum Sink {
+    Memory(Vec<u8>),
+    File { file: tokio::fs::File, path: tempfile::TempPath },
+}
+
+fn internal(error: &std::io::Error) -> RegistryError {
+    RegistryError::Internal {
+        text: "the upload could not be kept while it was checked; nothing was stored, repeat the command",
+        reason: format!("temporary file: {error}"),
+    }
+}
+
+impl Spool {
+    /// Makes room for `len` bytes. The file, if it takes one, has no name that outlives this value.
+    pub(super) async fn new(len: u64, directory: Option<PathBuf>) -> Result<Self, RegistryError> {
+        let small = usize::try_from(len).ok().filter(|len| *len <= MEMORY_BYTES_MAX);
+        let sink = match small {
+            Some(len) => Sink::Memory(Vec::with_capacity(len.min(RESERVE_BYTES_MAX))),
+            None => {
+                let made = tokio::task::spawn_blocking(move || {
+                    let builder = tempfile::Builder::new().prefix("supercargo-upload-").to_owned();
+                    match directory {
+                        Some(directory) => builder.tempfile_in(directory),
+                        None => builder.tempfile(),
+                    }
+                });
+                let (file, path) = made
+                    .await
+                    .map_err(std::io::Error::other)
+                    .and_then(|made| made)
+                    .map_err(|error| internal(&error))?
+                    .into_parts();
+                Sink::File { file: tokio::fs::File::from_std(file), path }
+            }
+        };
+        Ok(Self { sha256: Sha256::new(), len: 0, sink })
+    }
+
+    pub(super) async fn write(&mut self, bytes: &Bytes) -> Result<(), RegistryError> {
+        self.sha256.update(bytes);
+        self.len += bytes.len() as u64;
+        match &mut self.sink {
+            Sink::Memory(memory) => {
+                memory.extend_from_slice(bytes);
+                Ok(())
+            }
+            Sink::File { file, .. } => file.write_all(bytes).await.map_err(|error| internal(&error)),
+        }
+    }
+
+    /// The whole file, ready to be checked and stored.
+    pub(super) async fn finish(self) -> Result<(Body, Sha256Digest), RegistryError> {
+        let sha256 = Sha256Digest::from_bytes(self.sha256.finalize().into());
+        let body = match self.sink {
+            Sink::Memory(memory) => Body::Bytes(memory.into()),
+            Sink::File { mut file, path } => {
+                file.flush().await.map_err(|error| internal(&error))?;
+                Body::File(SpooledFile::new(path, self.len, sha256))
+            }
+        };
+        Ok((body, sha256))
+    }
+}
+
+/// What Cargo said of the crate, parsed.
+pub(super) struct Announced {
+    pub(super) metadata: PublishMetadata,
+    pub(super) name: CrateName,
+    pub(super) version: Version,
+}
+
+/// Opens the file under limits, away from the threads that serve, and compares it with what Cargo said.
+pub(super) async fn check(
+    announced: Announced,
+    body: Body,
+    sha256: Sha256Digest,
+    own: OwnIndexUrls,
+    limits: &Limits,
+) -> Result<Upload, RegistryError> {
+    let limits = TarballLimits {
+        unpacked_bytes_max: limits.unpacked_bytes_max,
+        entries_max: u32::try_from(limits.entries_max).unwrap_or(u32::MAX),
+    };
+    let checked = tokio::task::spawn_blocking(move || {
+        let Announced { metadata, name, version } = announced;
+        let krate_bytes = body.len();
+        let unpacked = match &body {
+            Body::Bytes(bytes) => Unpacked::open(Cursor::new(bytes), krate_bytes, &name, &version, &limits),
+            Body::File(file) => {
+                let file = std::fs::File::open(file.path()).map_err(|error| internal(&error))?;
+                Unpacked::open(BufReader::new(file), krate_bytes, &name, &version, &limits)
+            }
+        };
+        let unpacked = unpacked.map_err(|error| match error {
+            TarballError::Io(error) => internal(&error),
+            error => RegistryError::Invalid(error.to_string()),
+        })?;
+        let release =
+            Release::check(&metadata, &unpacked, &own).map_err(|error| RegistryError::Invalid(error.to_string()))?;
+        Ok(Upload { release, body, sha256 })
+    });
+    checked.await.map_err(|error| RegistryError::Internal {
+        text: "the checks of the crate failed",
+        reason: error.to_string(),
+    })?
+}

@@ -1,0 +1,132 @@
+//! The first member of a record: one line of JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{OPS_MAX, Op, OpId, RecordError};
+use crate::krate::release::About;
+use crate::krate::{CrateName, IndexFile, Owner, Version, index};
+
+/// What the record keeps of a version beside its index line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// The object key of the `.crate` bytes, without the store's prefix.
+    pub blob: String,
+    /// Their length, in bytes.
+    pub size: u64,
+    /// Who published it.
+    pub publisher: Owner,
+    /// When.
+    pub at: Timestamp,
+    /// Fields of a later version.
+    #[serde(flatten)]
+    pub(super) extra: Map<String, Value>,
+}
+
+/// The header. The order of the fields is the order in which they are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub(super) op: OpId,
+    pub(super) rev: u64,
+    pub(super) name: CrateName,
+    pub(super) owners: BTreeSet<Owner>,
+    pub(super) index_etag: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) mark: Option<OpId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) max_version: Option<Version>,
+    #[serde(default)]
+    pub(super) about: About,
+    pub(super) versions: BTreeMap<Version, VersionRecord>,
+    pub(super) ops: Vec<Op>,
+    /// Fields of a later version.
+    #[serde(flatten)]
+    pub(super) extra: Map<String, Value>,
+}
+
+/// How a header begins.
+const FIRST_FIELD: &[u8] = b"{\"op\":\"";
+
+impl Header {
+    /// Before the first change; its `op` is nobody's, and it is never written.
+    pub(super) fn new(name: CrateName, owners: BTreeSet<Owner>, index_etag: String) -> Self {
+        Self {
+            op: "0".repeat(32).parse().expect("32 digits"),
+            rev: 0,
+            name,
+            owners,
+            index_etag,
+            mark: None,
+            max_version: None,
+            about: About::default(),
+            versions: BTreeMap::new(),
+            ops: Vec::new(),
+            extra: Map::new(),
+        }
+    }
+
+    pub(super) fn parse(line: &[u8]) -> Result<Self, RecordError> {
+        let Some((b'\n', json)) = line.split_last() else {
+            return Err(RecordError::Header("it has no newline at its end".to_owned()));
+        };
+        if json.contains(&b'\n') {
+            return Err(RecordError::Header("it has more than one line".to_owned()));
+        }
+        let header: Self = serde_json::from_slice(json).map_err(|error| RecordError::Header(error.to_string()))?;
+        if !json.starts_with(FIRST_FIELD) {
+            return Err(RecordError::Header("its first field is not `op`".to_owned()));
+        }
+        header.check()?;
+        Ok(header)
+    }
+
+    pub(super) fn to_line(&self) -> Vec<u8> {
+        let mut line = serde_json::to_vec(self).expect("a header has string keys only");
+        assert!(line.starts_with(FIRST_FIELD), "`op` comes first");
+        line.push(b'\n');
+        line
+    }
+
+    /// What holds for the header by itself.
+    fn check(&self) -> Result<(), RecordError> {
+        let rule = |broken: bool, text: &dyn Fn() -> String| {
+            if broken { Err(RecordError::Rule(text())) } else { Ok(()) }
+        };
+        rule(self.owners.is_empty(), &|| "it has no owners".to_owned())?;
+        rule(self.rev == 0 && self.mark.is_none(), &|| "its `rev` is 0".to_owned())?;
+        rule(self.ops.len() > OPS_MAX, &|| format!("it has {} changes in `ops`", self.ops.len()))?;
+        let mut rev = 0;
+        for op in &self.ops {
+            rule(op.rev <= rev || op.rev > self.rev, &|| format!("`ops` has the `rev` {} after {rev}", op.rev))?;
+            rev = op.rev;
+        }
+        let mut keys = self.versions.keys();
+        let twins = keys.clone().skip(1).zip(keys.by_ref()).find(|(next, this)| next.is_twin_of(this));
+        rule(twins.is_some(), &|| format!("it has a version twice: {twins:?}"))
+    }
+
+    /// What holds for header and index together.
+    pub(super) fn check_index(&self, file: &IndexFile) -> Result<(), RecordError> {
+        let broken = |text: String| Err(RecordError::Rule(text));
+        let etag = index::etag(file.as_bytes());
+        if etag != self.index_etag {
+            return broken(format!("its index has the ETag {etag}, its header says {}", self.index_etag));
+        }
+        if file.lines().len() != self.versions.len() {
+            let (lines, versions) = (file.lines().len(), self.versions.len());
+            return broken(format!("its index has {lines} lines, its header {versions} versions"));
+        }
+        for line in file.lines() {
+            if line.name != self.name {
+                return broken(format!("its index is of the crate `{}`, its header of `{}`", line.name, self.name));
+            }
+            if !self.versions.contains_key(&line.vers) {
+                return broken(format!("its index has the version {}, its header has not", line.vers));
+            }
+        }
+        Ok(())
+    }
+}

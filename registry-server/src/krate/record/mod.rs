@@ -1,0 +1,236 @@
+//! The crate record: the one object that says all there is to know about one crate, and the only commit point.
+//!
+//! Two gzip members, one after the other: a header, which is one line of JSON, then **the sparse index file byte for byte**.
+//! So `zcat` reads a record, the second member is served as it stands, and the bucket outlives this program.
+//! `op` stands first in the header and is random: no two states of a record have the same bytes, and a writer whose reply
+//! was lost finds its own work. Keys that this version does not know are kept when a record is rewritten.
+//!
+//! Reading: [`Record::parse`] inflates the header alone; [`Record::index_gzip`] hands out the stored bytes of the
+//! index; [`Record::index`] inflates and checks them. Changing ([`change`]): every change says whether it was one, adds one
+//! to `rev` and an entry to `ops`, and checks the invariants first; a corrupt record is never written over.
+//!
+//! Must never exist: a second place that knows the form of a record; private data in the index lines.
+
+pub mod change;
+mod gzip;
+mod header;
+mod op;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+pub use change::{Change, NewVersion, Outcome, WriteError};
+pub use header::VersionRecord;
+pub use op::{Op, OpId, OpIdError, OpKind};
+
+use header::Header;
+
+use super::index::{self, IndexError};
+use super::release::About;
+use super::{Canonical, CrateName, IndexFile, Owner, Version};
+
+/// Largest record, header and index lines inflated, in bytes: about 30,000 versions.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How many of the last changes a record keeps.
+pub const OPS_MAX: usize = 64;
+/// Most owners of a crate.
+pub const OWNERS_MAX: usize = 256;
+
+/// A crate record.
+#[derive(Debug, Clone)]
+pub struct Record {
+    header: Header,
+    /// The second member as stored.
+    index_gzip: Bytes,
+    /// The second member inflated and checked, once somebody asked.
+    index: OnceLock<IndexFile>,
+    /// What the index may inflate to.
+    index_bytes_max: usize,
+}
+
+impl Record {
+    /// A crate without versions, at `rev` 0: what the first publish of a name starts from. It is never stored so.
+    #[must_use]
+    pub fn new(name: CrateName, owners: BTreeSet<Owner>) -> Self {
+        let index = IndexFile::default();
+        let index_gzip = gzip::deflate(index.as_bytes());
+        let header = Header::new(name, owners, index::etag(index.as_bytes()));
+        Self { header, index_gzip, index: OnceLock::from(index), index_bytes_max: RECORD_BYTES_MAX }
+    }
+
+    /// Reads a record as stored. The index lines are inflated when they are asked for.
+    ///
+    /// # Errors
+    /// [`RecordError`]: the object is corrupt, and how.
+    pub fn parse(object: &Bytes) -> Result<Self, RecordError> {
+        Self::parse_within(object, RECORD_BYTES_MAX)
+    }
+
+    fn parse_within(object: &Bytes, bytes_max: usize) -> Result<Self, RecordError> {
+        let (header, rest) =
+            gzip::inflate_first(object, bytes_max).map_err(|why| RecordError::Gzip { member: "header", why })?;
+        if rest == object.len() {
+            return Err(RecordError::NoIndex);
+        }
+        let index_bytes_max = bytes_max - header.len();
+        Ok(Self {
+            header: Header::parse(&header)?,
+            index_gzip: object.slice(rest..),
+            index: OnceLock::new(),
+            index_bytes_max,
+        })
+    }
+
+    /// The object to store.
+    ///
+    /// # Panics
+    /// If the record was never changed since [`Record::new`], or does not read back as itself.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        assert!(self.header.rev > 0, "a crate without any change is not stored");
+        let header = gzip::deflate(&self.header.to_line());
+        let object: Bytes = [header, self.index_gzip.clone()].concat().into();
+        let read = Self::parse(&object).expect("what is written reads back");
+        assert_eq!(read.header, self.header, "what is written reads back the same");
+        assert_eq!(read.index_gzip, self.index_gzip, "what is written reads back the same");
+        object
+    }
+
+    /// Whether the crate exists for readers. Without versions it does not: then a writer has only reserved the name.
+    #[must_use]
+    pub fn is_visible(&self) -> bool {
+        !self.header.versions.is_empty()
+    }
+
+    /// The identity of the last write.
+    #[must_use]
+    pub fn op(&self) -> &OpId {
+        &self.header.op
+    }
+
+    /// How many changes there were.
+    #[must_use]
+    pub fn rev(&self) -> u64 {
+        self.header.rev
+    }
+
+    /// The identity of a write that is under way.
+    #[must_use]
+    pub fn mark(&self) -> Option<&OpId> {
+        self.header.mark.as_ref()
+    }
+
+    /// The name as its first publisher spelled it.
+    #[must_use]
+    pub fn name(&self) -> &CrateName {
+        &self.header.name
+    }
+
+    /// Its canonical form, under which the record is stored.
+    #[must_use]
+    pub fn canonical(&self) -> Canonical {
+        self.header.name.canonical()
+    }
+
+    /// The owners; never empty.
+    #[must_use]
+    pub fn owners(&self) -> &BTreeSet<Owner> {
+        &self.header.owners
+    }
+
+    /// What search and pages show: from the version that was the one to show when it was published.
+    #[must_use]
+    pub fn about(&self) -> &About {
+        &self.header.about
+    }
+
+    /// The version to show ([`super::version::max_version`]).
+    #[must_use]
+    pub fn max_version(&self) -> Option<&Version> {
+        self.header.max_version.as_ref()
+    }
+
+    /// All versions with what their index lines do not say.
+    #[must_use]
+    pub fn versions(&self) -> &BTreeMap<Version, VersionRecord> {
+        &self.header.versions
+    }
+
+    /// The last [`OPS_MAX`] changes, oldest first.
+    #[must_use]
+    pub fn ops(&self) -> &[Op] {
+        &self.header.ops
+    }
+
+    /// Whether this change is among the last ones: then it was committed, whatever its writer was told.
+    #[must_use]
+    pub fn contains(&self, op: &OpId) -> bool {
+        self.header.ops.iter().any(|done| done.op == *op)
+    }
+
+    /// The strong `ETag` of the index file, with its quotes.
+    #[must_use]
+    pub fn index_etag(&self) -> &str {
+        &self.header.index_etag
+    }
+
+    /// The index file as stored: gzip, to be served as it stands. No copy is made.
+    #[must_use]
+    pub fn index_gzip(&self) -> &Bytes {
+        &self.index_gzip
+    }
+
+    /// The index file, inflated and checked against the header at the first call.
+    ///
+    /// # Errors
+    /// The index is corrupt, or does not go with the header.
+    pub fn index(&self) -> Result<&IndexFile, RecordError> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let corrupt = |why| RecordError::Gzip { member: "index", why };
+        let (lines, end) = gzip::inflate_first(&self.index_gzip, self.index_bytes_max).map_err(corrupt)?;
+        if end != self.index_gzip.len() {
+            return Err(RecordError::Trailing { bytes: self.index_gzip.len() - end });
+        }
+        let index = IndexFile::parse(lines)?;
+        self.header.check_index(&index)?;
+        Ok(self.index.get_or_init(|| index))
+    }
+}
+
+/// A stored record is corrupt. Only a person can mend it; nothing writes over it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// A member does not inflate, or to too much.
+    #[error("the crate record is corrupt: its {member} is not a sound gzip member: {why}")]
+    Gzip {
+        /// `header` or `index`.
+        member: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// It ends after the header.
+    #[error("the crate record is corrupt: it ends after its header")]
+    NoIndex,
+    /// It goes on after the index.
+    #[error("the crate record is corrupt: {bytes} bytes follow its index")]
+    Trailing {
+        /// How many.
+        bytes: usize,
+    },
+    /// The header is not one line of JSON of this form.
+    #[error("the crate record is corrupt: its header is not readable: {0}")]
+    Header(String),
+    /// The header breaks one of its rules.
+    #[error("the crate record is corrupt: {0}")]
+    Rule(String),
+    /// The index lines.
+    #[error("the crate record is corrupt: {0}")]
+    Index(#[from] IndexError),
+}
+
+#[cfg(test)]
+mod tests;

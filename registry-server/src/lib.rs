@@ -1,0 +1,43 @@
+//! One Cargo registry over HTTP, with all its state in object storage.
+//!
+//! Reading order, which is also the order of dependencies (a module uses only what stands above it):
+//!
+//! - [`krate`]: what a crate, a version, an index line, a crate record is; pure.
+//! - [`access`]: who may do what, one decision for every route; pure.
+//! - [`store`]: bytes under keys with conditional writes; S3, a directory, memory, faults.
+//! - [`config`]: what the process is told; one table of keys.
+//! - [`ambient`]: the clock and the randomness, as values.
+//! - [`registry`]: publish, yank, owners, reads, tokens over a store; the one compare-and-swap loop.
+//! - [`http`]: Cargo's protocol and the admin API as warp filters; status codes and texts.
+//! - [`server`]: listeners, TLS, limits, drain.
+//! - [`cli`]: the commands of the binary.
+//! - [`telemetry`], [`metrics`], [`build`]: what an operator of the process sees.
+//!
+//! `krate` and `access` do not know `store`, and `store` does not know what a crate is; `http` never sees `store`.
+//!
+//! Invariants, kept by `registry`:
+//! A: nothing is in an index whose bytes are not stored.
+//! B: a (canonical name, version) has one sha256 for ever.
+//! C: one name per canonical name.
+//! D: a record's `rev` grows by one per commit.
+//! E: per crate, reads and writes on all replicas are linearizable: every read revalidates its record with the store.
+//! G: no failure path deletes anything.
+//! H: an acknowledged write is in the store; losing every process loses none.
+//! I: authorisation is one decision, the same on index, search, API and downloads.
+//!
+//! What must never exist here: state outside the store that an answer depends on; a retry of a conditional write by anybody but
+//! the one loop; a key built anywhere but in [`store`]; a token in a log, an error or a metric; a wall clock or a random
+//! number that was not handed in.
+
+pub mod access;
+pub mod ambient;
+pub mod build;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod krate;
+pub mod metrics;
+pub mod registry;
+pub mod server;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,9 @@
+//! The binary `supercargo-registry`: arguments, configuration, exit status. Everything else is the library's.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    supercargo_registry::cli::Cli::parse().run()
+}

@@ -1,0 +1,108 @@
+//! The index file of one crate, and the record behind it.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::authorise::absent;
+use super::commit::{Cache, Document, Versioned};
+use super::{Registry, RegistryError};
+use crate::access::{Action, Principal};
+use crate::krate::record::{OpId, RECORD_BYTES_MAX};
+use crate::krate::{CrateName, Record};
+use crate::store::Key;
+
+impl Document for Record {
+    const BYTES_MAX: u64 = RECORD_BYTES_MAX as u64;
+
+    fn decode(bytes: Bytes) -> Result<Self, String> {
+        Self::parse(&bytes).map_err(|error| error.to_string())
+    }
+
+    fn encode(&self) -> Bytes {
+        self.to_bytes()
+    }
+
+    fn contains(&self, op: &OpId) -> bool {
+        Self::contains(self, op)
+    }
+
+    fn cache(registry: &Registry) -> Option<&Cache<Self>> {
+        Some(&registry.records)
+    }
+}
+
+/// Above this, in bytes, an index file is not inflated; the largest on crates.io has 5 MB.
+const LINES_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// An index file, as stored.
+#[derive(Debug, Clone)]
+pub struct Index {
+    record: Arc<Record>,
+}
+
+impl Index {
+    /// The strong `ETag` over the index lines, with its quotes; the same on all replicas.
+    pub fn etag(&self) -> &str {
+        self.record.index_etag()
+    }
+
+    /// The file, gzip, byte for byte as in the store.
+    pub fn gzip(&self) -> &Bytes {
+        self.record.index_gzip()
+    }
+
+    /// The file, inflated for a client that does not take gzip. Not kept: nearly all clients do.
+    ///
+    /// # Errors
+    /// The stored file is damaged.
+    pub async fn plain(&self) -> Result<Bytes, RegistryError> {
+        let (gzip, what) = (self.gzip().clone(), format!("the crate `{}`", self.record.name()));
+        let inflated = tokio::task::spawn_blocking(move || {
+            let mut lines = Vec::new();
+            flate2::read::GzDecoder::new(&gzip[..]).take(LINES_BYTES_MAX).read_to_end(&mut lines).map(|_| lines)
+        });
+        match inflated.await {
+            Ok(Ok(lines)) if (lines.len() as u64) < LINES_BYTES_MAX => Ok(lines.into()),
+            Ok(Ok(_)) => Err(RegistryError::Broken {
+                what,
+                reason: format!("its index file is longer than {LINES_BYTES_MAX} bytes"),
+            }),
+            Ok(Err(error)) => {
+                Err(RegistryError::Broken { what, reason: format!("its index file does not inflate: {error}") })
+            }
+            Err(error) => {
+                Err(RegistryError::Internal { text: "the index file could not be inflated", reason: error.to_string() })
+            }
+        }
+    }
+}
+
+/// The key of a crate's record.
+pub(super) fn key(name: &CrateName) -> Key {
+    Key::krate(name.canonical().as_str()).expect("a canonical name is a key segment")
+}
+
+impl Registry {
+    /// The record of a crate under any spelling, as it is now.
+    pub(super) async fn record(&self, name: &CrateName) -> Result<Option<Versioned<Record>>, RegistryError> {
+        self.check_ready()?;
+        self.read::<Record>(&key(name)).await
+    }
+
+    /// The index file of a crate. `name` is as the path has it: case does not matter, `-` and `_` do.
+    ///
+    /// # Errors
+    /// There is no such crate, or the caller may not see it; the store does not answer.
+    pub async fn index(&self, principal: &Principal, name: &CrateName) -> Result<Index, RegistryError> {
+        let state = self.record(name).await?;
+        let record = state.as_ref().map(|state| &*state.document);
+        let found = self.authorise_existing(principal, Action::Read, name, record)?;
+        if !found.name().answers_to(name) {
+            return Err(absent(name.as_str()));
+        }
+        let record = state.expect("a record was found").document;
+        Ok(Index { record })
+    }
+}

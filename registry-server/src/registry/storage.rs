@@ -1,0 +1,71 @@
+//! From the configuration to an open store.
+
+use std::sync::Arc;
+
+use crate::config::{self, Backend};
+use crate::store::file::OpenError;
+use crate::store::proof::Provable;
+use crate::store::s3::{S3Config, S3ConfigError, S3Credentials, S3Timeouts};
+use crate::store::{FileStore, MemoryStore, S3Store, Store};
+
+/// An open store, and whether it has to be proven before it is used.
+#[derive(Clone)]
+pub enum Storage {
+    /// Keeps its promises by construction: one process.
+    Trusted(Arc<dyn Store>),
+    /// Has to show that it keeps them.
+    ToProve(Arc<dyn Provable>),
+}
+
+/// Why a store cannot be opened. Whether it can be reached is not known yet.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The directory.
+    #[error(transparent)]
+    File(#[from] OpenError),
+    /// The S3 client.
+    #[error(transparent)]
+    S3(#[from] S3ConfigError),
+}
+
+impl Storage {
+    /// Opens what the configuration names. Sends nothing to S3.
+    ///
+    /// # Errors
+    /// The directory is in use or unusable; the S3 configuration is wrong.
+    pub async fn open(storage: &config::Storage) -> Result<Self, StorageError> {
+        Ok(match &storage.backend {
+            Backend::Memory => Self::Trusted(Arc::new(MemoryStore::new())),
+            Backend::File { directory } => Self::Trusted(Arc::new(FileStore::open(directory, storage.prefix.clone())?)),
+            Backend::S3(s3) => Self::ToProve(Arc::new(S3Store::connect(s3_config(s3, storage)).await?)),
+        })
+    }
+
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Trusted(store) => store.clone(),
+            Self::ToProve(store) => store.clone(),
+        }
+    }
+
+    pub(super) fn provable(&self) -> Option<Arc<dyn Provable>> {
+        match self {
+            Self::Trusted(_) => None,
+            Self::ToProve(store) => Some(store.clone()),
+        }
+    }
+}
+
+fn s3_config(s3: &config::S3, storage: &config::Storage) -> S3Config {
+    let config::S3 { bucket, region, endpoint, force_path_style, ca_bundle_file, credentials_dir } = s3.clone();
+    S3Config {
+        bucket,
+        region,
+        endpoint,
+        prefix: storage.prefix.clone(),
+        force_path_style,
+        ca_bundle_file,
+        credentials: credentials_dir.map_or(S3Credentials::Ambient, S3Credentials::Directory),
+        timeouts: S3Timeouts::default(),
+    }
+}

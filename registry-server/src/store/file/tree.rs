@@ -1,0 +1,306 @@
+//! The blocking half of the file store: paths, durable writes, reads, listings.
+
+use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::lock::{DirectoryLock, OpenError};
+use super::versions::Versions;
+use crate::store::memory::judge;
+use crate::store::{
+    Body, Cond, Cursor, Entry, Etag, Key, KeyPrefix, PAGE_ENTRIES_MAX, Page, Prefix, Put, StoreError, StoreErrorKind,
+};
+
+/// Where files are written before they are moved into place. On the same file system as the rest, so that the move is atomic; one
+/// directory, so that what a crash leaves is found without a walk.
+const STAGING: &str = ".staging";
+/// How many locks the keys share.
+const LOCKS: usize = 64;
+/// How often a move is tried again after its directory vanished: a concurrent delete removes empty ones.
+const MOVES_MAX: usize = 8;
+
+/// A directory of objects, locked for this process.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: PathBuf,
+    prefix: KeyPrefix,
+    versions: Versions,
+    staged: AtomicU64,
+    locks: [Mutex<()>; LOCKS],
+    _lock: DirectoryLock,
+}
+
+/// An object opened for reading. The file stays whole under the handle, whatever happens to the key.
+pub(super) struct Opened {
+    pub(super) file: File,
+    pub(super) etag: Etag,
+    pub(super) len: u64,
+}
+
+impl Tree {
+    /// Creates the directory if need be (for its owner only), locks it, and removes what a crash left half-written.
+    pub(super) fn open(root: &Path, prefix: KeyPrefix) -> Result<Self, OpenError> {
+        let create = |path: &Path| {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(OpenError::io("create the directory", path))
+        };
+        create(root)?;
+        let root = root.canonicalize().map_err(OpenError::io("resolve", root))?;
+        let lock = DirectoryLock::take(&root)?;
+        let staging = root.join(STAGING);
+        match fs::remove_dir_all(&staging) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(OpenError::io("clear", &staging)(err)),
+            _ => create(&staging)?,
+        }
+        sync_dir(&root).map_err(OpenError::io("sync", &root))?;
+        let versions = Versions::new(lock.opens());
+        let locks = std::array::from_fn(|_| Mutex::default());
+        Ok(Self { root, prefix, versions, staged: AtomicU64::new(0), locks, _lock: lock })
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `Ok(None)`: there is no such object.
+    pub(super) fn read(&self, key: &Key) -> Result<Option<Opened>, StoreError> {
+        let (text, path) = self.locate(key);
+        let _guard = self.guard(&text);
+        let open = || -> io::Result<Opened> {
+            let file = File::open(&path)?;
+            let metadata = file.metadata()?;
+            Ok(Opened { etag: self.versions.of(&text, &metadata), len: metadata.len(), file })
+        };
+        match open() {
+            Ok(opened) => Ok(Some(opened)),
+            Err(err) if is_absent(&err) => Ok(None),
+            Err(err) => Err(unavailable("read", &path, &err)),
+        }
+    }
+
+    /// Stores `body` whole and durably, if `cond` holds at the moment when it is in place.
+    pub(super) fn put(&self, key: &Key, body: &Body, cond: &Cond) -> Put {
+        let (text, path) = self.locate(key);
+        // Bytes first, outside the lock: the condition is judged when all else is done.
+        let staged = match self.stage(body) {
+            Ok(staged) => staged,
+            Err(err) => return Put::NotSent(err),
+        };
+        let _guard = self.guard(&text);
+        let current = match fs::metadata(&path) {
+            Ok(metadata) => Some(self.versions.of(&text, &metadata)),
+            Err(err) if is_absent(&err) => None,
+            Err(err) => return Put::NotSent(unavailable("read", &path, &err)),
+        };
+        if let Some(refused) = judge(cond, current.as_ref()) {
+            return Put::Refused(refused);
+        }
+        if let Err(err) = self.move_into_place(staged, &path) {
+            return Put::NotSent(unavailable("write", &path, &err));
+        }
+        let parent = path.parent().expect("an object's path has a directory");
+        match sync_dir(parent).and_then(|()| fs::metadata(&path)) {
+            Ok(metadata) => Put::Stored(self.versions.written(&text, &metadata)),
+            // In place, but perhaps not after a power cut.
+            Err(err) => {
+                self.versions.forget(&text);
+                Put::Unknown(unavailable("sync", parent, &err))
+            }
+        }
+    }
+
+    pub(super) fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        let (text, path) = self.locate(key);
+        let _guard = self.guard(&text);
+        self.versions.forget(&text);
+        match fs::remove_file(&path) {
+            Err(err) if is_absent(&err) => return Ok(()),
+            Err(err) => return Err(unavailable("delete", &path, &err)),
+            Ok(()) => {}
+        }
+        // Leave no empty directories behind. A concurrent put that needs one of them makes it again.
+        let mut directory = path.parent().expect("an object's path has a directory");
+        match sync_dir(directory) {
+            // A concurrent delete of its last neighbour has removed the directory, and made that durable.
+            Err(err) if is_absent(&err) => return Ok(()),
+            Err(err) => return Err(unavailable("sync", directory, &err)),
+            Ok(()) => {}
+        }
+        while directory != self.root && fs::remove_dir(directory).is_ok() {
+            directory = directory.parent().expect("below the root");
+        }
+        Ok(())
+    }
+
+    pub(super) fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError> {
+        let below = prefix.to_string();
+        let mut page = Page::default();
+        let mut last = String::new();
+        self.walk(&below, after.map(|cursor| cursor.0.as_str()), &mut page, &mut last)?;
+        Ok(page)
+    }
+
+    /// Adds the objects below `directory` (a key prefix with its final slash) in the byte order of their keys. Returns whether the
+    /// page is full.
+    fn walk(
+        &self,
+        directory: &str,
+        after: Option<&str>,
+        page: &mut Page,
+        last: &mut String,
+    ) -> Result<bool, StoreError> {
+        let path = self.path(directory);
+        for (name, is_dir) in children(&path).map_err(|err| unavailable("list", &path, &err))? {
+            let text = format!("{directory}{name}");
+            let passed = after.is_some_and(|after| text.as_str() <= after && !(is_dir && after.starts_with(&text)));
+            if passed {
+                continue;
+            }
+            if is_dir {
+                if self.walk(&text, after, page, last)? {
+                    return Ok(true);
+                }
+                continue;
+            }
+            let Some(key) = Key::parse(&text) else {
+                page.foreign += 1;
+                continue;
+            };
+            if page.entries.len() == PAGE_ENTRIES_MAX {
+                page.next = Some(Cursor(std::mem::take(last)));
+                return Ok(true);
+            }
+            if let Some(entry) = self.entry(key, &text)? {
+                page.entries.push(entry);
+                *last = text;
+            }
+        }
+        Ok(false)
+    }
+
+    fn entry(&self, key: Key, text: &str) -> Result<Option<Entry>, StoreError> {
+        let path = self.path(text);
+        let _guard = self.guard(text);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(Entry { key, etag: self.versions.of(text, &metadata), len: metadata.len() })),
+            Err(err) if is_absent(&err) => Ok(None),
+            Err(err) => Err(unavailable("list", &path, &err)),
+        }
+    }
+
+    /// Key and path. A [`Key`] consists of plain segments and so does the prefix, so no path leaves the root or meets the
+    /// store's own dot-files.
+    fn locate(&self, key: &Key) -> (String, PathBuf) {
+        let text = key.to_string();
+        let path = self.path(&text);
+        (text, path)
+    }
+
+    fn path(&self, text: &str) -> PathBuf {
+        self.root.join(self.prefix.as_str()).join(text)
+    }
+
+    fn guard(&self, text: &str) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let index = hasher.finish() as usize % LOCKS;
+        self.locks[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes `body` to a file of its own, down to the disk.
+    fn stage(&self, body: &Body) -> Result<Staged, StoreError> {
+        let path = self.root.join(STAGING).join(format!("{:x}", self.staged.fetch_add(1, Ordering::Relaxed)));
+        let fail = |err: io::Error| unavailable("write", &path, &err);
+        let staged = Staged(path.clone());
+        let mut file = File::create_new(&path).map_err(fail)?;
+        match body {
+            Body::Bytes(bytes) => file.write_all(bytes).map_err(fail)?,
+            Body::File(spooled) => spooled.copy_to(&mut file)?,
+        }
+        file.sync_all().map_err(fail)?;
+        Ok(staged)
+    }
+
+    fn move_into_place(&self, staged: Staged, path: &Path) -> io::Result<()> {
+        let directory = path.parent().expect("an object's path has a directory");
+        let mut tries = 0;
+        loop {
+            match self.create_dirs(directory).and_then(|()| fs::rename(&staged.0, path)) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound && tries < MOVES_MAX => tries += 1,
+                Err(err) => return Err(err),
+                Ok(()) => {
+                    std::mem::forget(staged);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Makes `directory` and what is missing above it, each durable in its parent.
+    fn create_dirs(&self, directory: &Path) -> io::Result<()> {
+        if directory.is_dir() {
+            return Ok(());
+        }
+        let parent = directory.parent().expect("below the root, which exists");
+        self.create_dirs(parent)?;
+        match fs::create_dir(directory) {
+            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(err),
+            _ => sync_dir(parent),
+        }
+    }
+}
+
+/// A file in the staging directory, removed unless it was moved away.
+struct Staged(PathBuf);
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // What stays is swept at the next start.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// The children of a directory that can be part of a key, ordered as keys are: a directory's name counts with its slash. None if the
+/// directory does not exist.
+fn children(path: &Path) -> io::Result<Vec<(String, bool)>> {
+    let entries = match fs::read_dir(path) {
+        Err(err) if is_absent(&err) => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut children = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let is_dir = entry.file_type()?.is_dir();
+        // Not UTF-8 or with a dot in front: not ours, and not worth counting.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !name.starts_with('.') {
+            children.push((if is_dir { name + "/" } else { name }, is_dir));
+        }
+    }
+    children.sort_unstable();
+    Ok(children)
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// No file there; also when a part of the path is a file.
+fn is_absent(err: &io::Error) -> bool {
+    matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn unavailable(what: &str, path: &Path, err: &io::Error) -> StoreError {
+    let kind = match err.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => StoreErrorKind::Denied,
+        _ => StoreErrorKind::Unavailable,
+    };
+    StoreError::new(kind, format!("cannot {what} {}: {err}", path.display()))
+}

@@ -1,0 +1,222 @@
+//! The layout of the bucket: every object key that this program reads or writes, as a type.
+//!
+//! | key | write | holds |
+//! |---|---|---|
+//! | `v1/meta/format` | create | format version and registry id |
+//! | `v1/crate/{h2}/{canon}` | compare-and-swap | the crate record |
+//! | `v1/blob/{canon}/{version}/{sha256}-{ulid}` | plain, never the same key twice | the `.crate` file |
+//! | `v1/token/{h2}/{sha256}` | compare-and-swap | a token, by its hash |
+//! | `v1/probe/{ulid}/{name}` | any | the start-up proof; deleted when it ends |
+//!
+//! `h2` is the first two hexadecimal digits of a SHA-256: of the canonical name for a crate, the digest itself for a token. It
+//! spreads the keys over the partitions of a large store and lets a listing run in 256 parallel parts.
+//!
+//! Invariants. Keys consist of `[A-Za-z0-9._/-]` only: no S3 server, proxy or file system has to escape one, so none can escape it
+//! wrongly (`+` is read as a space by some; the `+` of a version's build metadata is therefore stored as `_`, which no version
+//! contains, as Helm does for OCI tags). No key is another key plus `/…`, because some stores cannot hold both. No segment is
+//! `.` or `..`, or starts with a dot.
+//!
+//! Later versions of this program add keys and never change these. A key that does not parse is another's object: listings skip
+//! and count it, and nothing here ever deletes it.
+
+use std::fmt;
+
+use ulid::Ulid;
+
+use super::Sha256Digest;
+
+/// The longest version text in a key, in bytes. With it the longest key is below 400 bytes (S3 allows 1024, a file name 255).
+pub const VERSION_BYTES_MAX: usize = 160;
+/// The longest crate name, in bytes, as on crates.io.
+pub const NAME_BYTES_MAX: usize = 64;
+/// The longest name of a probe object, in bytes.
+const PROBE_BYTES_MAX: usize = 64;
+
+/// The address of one object, below the configured prefix.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// The format version and the registry's id.
+    Format,
+    /// The record of one crate: the only commit point for it.
+    Crate(CanonicalName),
+    /// The bytes of one `.crate` file, as one upload attempt stored them.
+    Blob {
+        /// The crate.
+        krate: CanonicalName,
+        /// The version.
+        version: KeyVersion,
+        /// SHA-256 of the bytes.
+        sha256: Sha256Digest,
+        /// The attempt that uploaded them: makes the key unique for ever.
+        attempt: Ulid,
+    },
+    /// A token, by the SHA-256 of its text.
+    Token(Sha256Digest),
+    /// An object of one run of the start-up proof (or of the store contract).
+    Probe {
+        /// The run.
+        run: Ulid,
+        /// The object within the run.
+        name: ProbeName,
+    },
+}
+
+/// What a listing covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prefix {
+    /// `v1/crate/`: all records.
+    Crates,
+    /// `v1/blob/{canon}/`: all stored files of one crate.
+    Blobs(CanonicalName),
+    /// `v1/token/`: all tokens.
+    Tokens,
+    /// `v1/probe/{run}/`: the objects of one run of the proof.
+    Probe(Ulid),
+}
+
+/// A crate's canonical name in a key: lower case, `_` for `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CanonicalName(String);
+
+/// A version in a key: its text with `_` for `+`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyVersion(String);
+
+/// The name of a probe object: `[a-z0-9-]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeName(String);
+
+/// Why a text cannot be part of a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not a canonical crate name.
+    #[error("`{0}` is not a canonical crate name (1 to {NAME_BYTES_MAX} of a-z, 0-9, `_`, the first a letter)")]
+    Name(String),
+    /// Too long a version.
+    #[error("version `{0}` is longer than {VERSION_BYTES_MAX} characters")]
+    Version(String),
+    /// Not a probe object's name.
+    #[error("`{0}` is not a probe name (1 to {PROBE_BYTES_MAX} of a-z, 0-9, `-`)")]
+    Probe(String),
+}
+
+impl CanonicalName {
+    /// Takes a canonical name: 1 to 64 of `a-z 0-9 _`, the first a letter.
+    pub fn new(text: &str) -> Result<Self, KeyError> {
+        let valid = (1..=NAME_BYTES_MAX).contains(&text.len())
+            && text.as_bytes()[0].is_ascii_lowercase()
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if valid { Ok(Self(text.to_owned())) } else { Err(KeyError::Name(text.to_owned())) }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl KeyVersion {
+    /// The key form of a version.
+    pub fn new(version: &semver::Version) -> Result<Self, KeyError> {
+        let text = version.to_string();
+        if text.len() > VERSION_BYTES_MAX {
+            return Err(KeyError::Version(text));
+        }
+        Ok(Self(text.replace('+', "_")))
+    }
+
+    /// The version itself.
+    pub fn version(&self) -> semver::Version {
+        self.0.replacen('_', "+", 1).parse().expect("made from a version, and `_` occurs in none")
+    }
+
+    fn parse(segment: &str) -> Option<Self> {
+        let version: semver::Version = segment.replacen('_', "+", 1).parse().ok()?;
+        Self::new(&version).ok()
+    }
+}
+
+impl ProbeName {
+    /// Takes 1 to 64 of `a-z 0-9 -`.
+    pub fn new(text: &str) -> Result<Self, KeyError> {
+        let valid = (1..=PROBE_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if valid { Ok(Self(text.to_owned())) } else { Err(KeyError::Probe(text.to_owned())) }
+    }
+}
+
+impl Key {
+    /// The record of the crate with this canonical name.
+    pub fn krate(canonical: &str) -> Result<Self, KeyError> {
+        Ok(Self::Crate(CanonicalName::new(canonical)?))
+    }
+
+    /// The file of one upload attempt.
+    pub fn blob(
+        canonical: &str,
+        version: &semver::Version,
+        sha256: Sha256Digest,
+        attempt: Ulid,
+    ) -> Result<Self, KeyError> {
+        Ok(Self::Blob { krate: CanonicalName::new(canonical)?, version: KeyVersion::new(version)?, sha256, attempt })
+    }
+
+    /// A probe object.
+    pub fn probe(run: Ulid, name: &str) -> Result<Self, KeyError> {
+        Ok(Self::Probe { run, name: ProbeName::new(name)? })
+    }
+
+    /// Reads an object key (without the configured prefix) back. `None`: not one of ours, or not spelled as we spell it.
+    pub fn parse(object_key: &str) -> Option<Self> {
+        let segments: Vec<&str> = object_key.split('/').collect();
+        let key = match segments.as_slice() {
+            ["v1", "meta", "format"] => Self::Format,
+            ["v1", "crate", _, name] => Self::krate(name).ok()?,
+            ["v1", "blob", name, version, file] => {
+                let (sha256, attempt) = file.split_once('-')?;
+                Self::Blob {
+                    krate: CanonicalName::new(name).ok()?,
+                    version: KeyVersion::parse(version)?,
+                    sha256: Sha256Digest::from_hex(sha256)?,
+                    attempt: Ulid::from_string(attempt).ok()?,
+                }
+            }
+            ["v1", "token", _, sha256] => Self::Token(Sha256Digest::from_hex(sha256)?),
+            ["v1", "probe", run, name] => Self::probe(Ulid::from_string(run).ok()?, name).ok()?,
+            _ => return None,
+        };
+        // One object, one spelling: a wrong shard or a lower-case ULID is not ours.
+        (key.to_string() == object_key).then_some(key)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Format => f.write_str("v1/meta/format"),
+            Self::Crate(name) => {
+                let digest = Sha256Digest::of(name.0.as_bytes()).to_string();
+                write!(f, "v1/crate/{}/{}", &digest[..2], name.0)
+            }
+            Self::Blob { krate, version, sha256, attempt } => {
+                write!(f, "v1/blob/{}/{}/{sha256}-{attempt}", krate.0, version.0)
+            }
+            Self::Token(sha256) => write!(f, "v1/token/{}/{sha256}", &sha256.to_string()[..2]),
+            Self::Probe { run, name } => write!(f, "v1/probe/{run}/{}", name.0),
+        }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crates => f.write_str("v1/crate/"),
+            Self::Blobs(name) => write!(f, "v1/blob/{}/", name.0),
+            Self::Tokens => f.write_str("v1/token/"),
+            Self::Probe(run) => write!(f, "v1/probe/{run}/"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

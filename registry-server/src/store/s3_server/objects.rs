@@ -1,0 +1,209 @@
+//! The objects: one map under one lock, so that every operation has its moment. Lies are told here.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::Lie;
+use crate::store::memory::judge;
+use crate::store::{Cond, Etag, Refused, Sha256Digest};
+
+/// How long the lies that need a moment take it.
+const MOMENT: Duration = Duration::from_millis(2);
+
+/// All buckets.
+#[derive(Debug)]
+pub(super) struct Objects {
+    lie: Lie,
+    buckets: Mutex<BTreeMap<String, Bucket>>,
+}
+
+type Bucket = BTreeMap<String, Vec<Version>>;
+
+/// One state of a key; the last in its list is the current one. Earlier ones are there for the lies.
+#[derive(Debug, Clone)]
+struct Version {
+    /// `None`: deleted.
+    content: Option<(Etag, Bytes)>,
+    writer: u64,
+    since: Instant,
+}
+
+/// An operation that was not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum No {
+    Bucket,
+    Condition(Refused),
+}
+
+impl Objects {
+    pub(super) fn new(lie: Lie, buckets: &[&str]) -> Self {
+        let buckets = buckets.iter().map(|name| ((*name).to_owned(), Bucket::new())).collect();
+        Self { lie, buckets: Mutex::new(buckets) }
+    }
+
+    pub(super) const fn lie(&self) -> Lie {
+        self.lie
+    }
+
+    /// What must be true when the head of a put has arrived; only a lie looks so early.
+    pub(super) fn check_early(&self, bucket: &str, key: &str, cond: &Cond) -> Result<(), No> {
+        let buckets = self.lock();
+        let objects = buckets.get(bucket).ok_or(No::Bucket)?;
+        match self.lie {
+            Lie::ChecksBeforeBody => refuse(cond, current(objects, key).map(|(etag, _)| etag)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stores an object whose body is complete.
+    pub(super) async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        bytes: Bytes,
+        cond: &Cond,
+        writer: u64,
+    ) -> Result<Etag, No> {
+        // As on AWS, the ETag is a digest of the content: equal contents share one.
+        let etag = Etag::new(&Sha256Digest::of(&bytes).to_string()[..32]);
+        let cond = match (self.lie, cond) {
+            (Lie::IgnoresConditions | Lie::ChecksBeforeBody, _) | (Lie::IgnoresIfMatch, Cond::Matches(_)) => &Cond::Any,
+            _ => cond,
+        };
+        if self.lie == Lie::ChecksThenWrites {
+            refuse(cond, current(self.lock().get(bucket).ok_or(No::Bucket)?, key).map(|(etag, _)| etag))?;
+            tokio::time::sleep(MOMENT).await;
+            self.write(bucket, key, Some((etag.clone(), bytes)), &Cond::Any, writer)?;
+            return Ok(etag);
+        }
+        if self.lie == Lie::EtagBeforeBytes {
+            // The ETag and the condition are judged at one moment, the bytes follow at another.
+            let old = current(self.lock().get(bucket).ok_or(No::Bucket)?, key).map(|(_, bytes)| bytes.clone());
+            self.write(bucket, key, Some((etag.clone(), old.unwrap_or_default())), cond, writer)?;
+            tokio::time::sleep(MOMENT).await;
+            self.write_if_still(bucket, key, &etag, bytes);
+            return Ok(etag);
+        }
+        self.write(bucket, key, Some((etag.clone(), bytes)), cond, writer)?;
+        Ok(etag)
+    }
+
+    pub(super) fn delete(&self, bucket: &str, key: &str, writer: u64) -> Result<(), No> {
+        self.write(bucket, key, None, &Cond::Any, writer)
+    }
+
+    /// What a get by `reader` sees.
+    pub(super) fn get(&self, bucket: &str, key: &str, reader: u64) -> Result<Option<(Etag, Bytes)>, No> {
+        let buckets = self.lock();
+        let objects = buckets.get(bucket).ok_or(No::Bucket)?;
+        let lag = if let Lie::StaleReads(lag) = self.lie { lag } else { Duration::ZERO };
+        Ok(objects.get(key).and_then(|versions| seen(versions, reader, lag)))
+    }
+
+    /// What a listing by `reader` sees: keys below `prefix` and after `after`, with ETag and length.
+    pub(super) fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        reader: u64,
+    ) -> Result<Vec<(String, Etag, usize)>, No> {
+        let buckets = self.lock();
+        let objects = buckets.get(bucket).ok_or(No::Bucket)?;
+        let lag = if let Lie::StaleLists(lag) = self.lie { lag } else { Duration::ZERO };
+        let below = objects.iter().filter(|(key, _)| key.starts_with(prefix));
+        let rest = below.filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
+        let found = rest.filter_map(|(key, versions)| {
+            let (etag, bytes) = seen(versions, reader, lag)?;
+            Some((key.clone(), etag, bytes.len()))
+        });
+        Ok(found.collect())
+    }
+
+    pub(super) fn has_bucket(&self, bucket: &str) -> bool {
+        self.lock().contains_key(bucket)
+    }
+
+    /// `false`: it was there.
+    pub(super) fn create_bucket(&self, bucket: &str) -> bool {
+        let mut buckets = self.lock();
+        let fresh = !buckets.contains_key(bucket);
+        buckets.entry(bucket.to_owned()).or_default();
+        fresh
+    }
+
+    pub(super) fn drop_bucket(&self, bucket: &str) {
+        self.lock().remove(bucket);
+    }
+
+    pub(super) fn peek(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        current(self.lock().get(bucket)?, key).map(|(_, bytes)| bytes.clone())
+    }
+
+    pub(super) fn keys(&self, bucket: &str) -> Vec<String> {
+        let buckets = self.lock();
+        let objects = buckets.get(bucket).into_iter().flatten();
+        objects
+            .filter(|(_, versions)| versions.last().is_some_and(|v| v.content.is_some()))
+            .map(|(k, _)| k.clone())
+            .collect()
+    }
+
+    pub(super) fn plant(&self, bucket: &str, key: &str, bytes: Bytes) {
+        let etag = Etag::new(&Sha256Digest::of(&bytes).to_string()[..32]);
+        // The bucket is there unless a test dropped it, and then it wants no object.
+        let _ = self.write(bucket, key, Some((etag, bytes)), &Cond::Any, 0);
+    }
+
+    fn write(
+        &self,
+        bucket: &str,
+        key: &str,
+        content: Option<(Etag, Bytes)>,
+        cond: &Cond,
+        writer: u64,
+    ) -> Result<(), No> {
+        let mut buckets = self.lock();
+        let objects = buckets.get_mut(bucket).ok_or(No::Bucket)?;
+        refuse(cond, current(objects, key).map(|(etag, _)| etag))?;
+        let version = Version { content, writer, since: Instant::now() };
+        let versions = objects.entry(key.to_owned()).or_default();
+        versions.push(version);
+        if !matches!(self.lie, Lie::StaleReads(_) | Lie::StaleLists(_)) {
+            // Nobody looks at earlier ones.
+            versions.drain(..versions.len() - 1);
+        }
+        Ok(())
+    }
+
+    fn write_if_still(&self, bucket: &str, key: &str, etag: &Etag, bytes: Bytes) {
+        let mut buckets = self.lock();
+        let last = buckets.get_mut(bucket).and_then(|objects| objects.get_mut(key)).and_then(|v| v.last_mut());
+        if let Some((current, content)) = last.and_then(|version| version.content.as_mut()).filter(|(e, _)| e == etag) {
+            debug_assert_eq!(current, etag);
+            *content = bytes;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Bucket>> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refuse(cond: &Cond, current: Option<&Etag>) -> Result<(), No> {
+    judge(cond, current).map_or(Ok(()), |refused| Err(No::Condition(refused)))
+}
+
+fn current<'a>(objects: &'a Bucket, key: &str) -> Option<(&'a Etag, &'a Bytes)> {
+    objects.get(key)?.last()?.content.as_ref().map(|(etag, bytes)| (etag, bytes))
+}
+
+/// The newest version that `reader` wrote itself or that is older than `lag`.
+fn seen(versions: &[Version], reader: u64, lag: Duration) -> Option<(Etag, Bytes)> {
+    let visible = |version: &&Version| version.writer == reader || version.since.elapsed() >= lag;
+    versions.iter().rev().find(visible)?.content.clone()
+}

@@ -1,0 +1,425 @@
+//! What a network, a busy store and kill -9 do to changes: nothing acknowledged is lost, nothing dangles, nothing happens twice, and a
+//! user who repeats the command gets on.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test says no by panicking")]
+#![allow(missing_docs)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use supercargo_registry::access::{Principal, TokenSecret, Verb};
+use supercargo_registry::ambient::Entropy;
+use supercargo_registry::config::Config;
+use supercargo_registry::krate::metadata::PublishMetadata;
+use supercargo_registry::krate::release::OwnIndexUrls;
+use supercargo_registry::krate::tarball::{TarballLimits, Unpacked};
+use supercargo_registry::krate::{CrateName, Owner, Record, Release, Version};
+use supercargo_registry::registry::{Published, Registry, RegistryError, Storage, Upload};
+use supercargo_registry::store::faulty::{Call, Fault, Faulty, Rates};
+use supercargo_registry::store::proof::VerdictKind;
+use supercargo_registry::store::{
+    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Sha256Digest, Store, StoreError, list_all,
+};
+use support::packed::Packed;
+
+const RECORD: &str = "v1/crate/";
+const BLOB: &str = "v1/blob/";
+
+async fn principal(registry: &Registry, user: &str) -> Principal {
+    use Verb::{Owners, PublishNew, PublishUpdate, Read, Yank};
+    let token =
+        support::mint(registry, &Entropy::from_os(), user, &[Read, PublishNew, PublishUpdate, Yank, Owners], &["*"])
+            .await;
+    registry.authenticate(&token).await.expect("a good token")
+}
+
+fn name(text: &str) -> CrateName {
+    text.parse().expect("a name")
+}
+
+fn version(text: &str) -> Version {
+    text.parse().expect("a version")
+}
+
+/// A checked upload, as the HTTP layer makes one.
+fn upload(packed: &Packed) -> Upload {
+    let krate = packed.krate();
+    let (metadata, name, version) =
+        PublishMetadata::parse(packed.metadata.to_string().as_bytes()).expect("good metadata");
+    let limits = TarballLimits { unpacked_bytes_max: 1 << 20, entries_max: 100 };
+    let unpacked = Unpacked::open(&krate[..], krate.len() as u64, &name, &version, &limits).expect("a good tarball");
+    let release = Release::check(&metadata, &unpacked, &OwnIndexUrls::default()).expect("they agree");
+    Upload { release, sha256: Sha256Digest::of(&krate), body: Body::from(krate) }
+}
+
+async fn publish(registry: &Registry, principal: &Principal, packed: &Packed) -> Result<Published, RegistryError> {
+    let ticket = registry.may_publish(principal, &name(&packed.name)).await?;
+    registry.publish(ticket, upload(packed)).await
+}
+
+/// Reads everything in the store without faults and checks the invariants; per crate its lines as (version, checksum, yanked).
+async fn audit(store: &dyn Store) -> BTreeMap<String, Vec<(String, String, bool)>> {
+    let mut crates = BTreeMap::new();
+    for entry in list_all(store, &Prefix::Crates).await.expect("no faults") {
+        let Key::Crate(canonical) = entry.key.clone() else { panic!("{:?} below v1/crate/", entry.key) };
+        let Get::Found(object) = store.get(&entry.key, None).await.expect("no faults") else {
+            panic!("{} is listed", entry.key)
+        };
+        let record = Record::parse(&object.bytes(1 << 24).await.expect("whole")).expect("a readable record");
+        assert_eq!(record.canonical().as_str(), canonical.as_str(), "a record lies under its own name");
+        assert_eq!(record.rev(), record.ops().last().expect("every state has an op").rev, "`rev` counts the commits");
+        let ops: BTreeSet<_> = record.ops().iter().map(|op| op.op.as_str().to_owned()).collect();
+        assert_eq!(ops.len(), record.ops().len(), "an operation was applied twice");
+        let mut lines = Vec::new();
+        for line in record.index().expect("readable").lines() {
+            let stored = record.versions().get(&line.vers).expect("every line has a version record");
+            let key = Key::parse(&stored.blob).expect("a key");
+            let Get::Found(blob) = store.get(&key, None).await.expect("no faults") else { panic!("{key} dangles") };
+            let bytes = blob.bytes(1 << 24).await.expect("whole");
+            assert_eq!(
+                Sha256Digest::of(&bytes).to_string(),
+                line.cksum.to_string(),
+                "the bytes are those of the index"
+            );
+            lines.push((line.vers.to_string(), line.cksum.to_string(), line.yanked));
+        }
+        let unique: BTreeSet<_> = lines.iter().map(|(vers, ..)| vers).collect();
+        assert_eq!(unique.len(), lines.len(), "a version is in the index twice: {lines:?}");
+        crates.insert(record.name().to_string(), lines);
+    }
+    crates
+}
+
+struct Bench {
+    store: Arc<Faulty<MemoryStore>>,
+    registry: Arc<Registry>,
+    ann: Principal,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let store = Arc::new(Faulty::calm(MemoryStore::new()));
+        let registry = support::registry_in(store.clone(), 1).await;
+        let ann = principal(&registry, "ann").await;
+        Self { store, registry, ann }
+    }
+
+    async fn lines(&self) -> BTreeMap<String, Vec<(String, String, bool)>> {
+        audit(self.store.inner()).await
+    }
+
+    fn puts(&self, key: &str) -> usize {
+        self.store.calls().iter().filter(|(call, on, _)| *call == Call::Put && on.starts_with(key)).count()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_is_recognised_as_our_own_write() {
+    for (fault, puts) in [
+        (Fault::LostReply, 1),
+        (Fault::LostRequest, 2),
+        (Fault::Conflict, 2),
+        (Fault::Throttled, 2),
+        (Fault::NotSent, 2),
+    ] {
+        let bench = Bench::new().await;
+        bench.store.script(Call::Put, RECORD, fault);
+        publish(&bench.registry, &bench.ann, &Packed::new("a", "1.0.0"))
+            .await
+            .unwrap_or_else(|error| panic!("{fault:?}: {error:?}"));
+        assert_eq!(bench.puts(RECORD), puts, "{fault:?}");
+        assert_eq!(bench.lines().await["a"].len(), 1, "{fault:?}");
+
+        bench.store.script(Call::Put, RECORD, fault);
+        bench
+            .registry
+            .set_yanked(&bench.ann, &name("a"), &version("1.0.0"), true)
+            .await
+            .unwrap_or_else(|error| panic!("{fault:?}: {error:?}"));
+        assert!(bench.lines().await["a"][0].2, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_lands_late_lands_once() {
+    for millis in [1, 30, 5_000] {
+        let bench = Bench::new().await;
+        bench.store.script(Call::Put, RECORD, Fault::Late(Duration::from_millis(millis)));
+        publish(&bench.registry, &bench.ann, &Packed::new("a", "1.0.0")).await.expect("the loop gets there");
+        publish(&bench.registry, &bench.ann, &Packed::new("a", "1.1.0")).await.expect("so does the next");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(bench.lines().await["a"].len(), 2, "{millis} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_stays_unknown_is_told_as_such_and_the_command_can_be_repeated() {
+    let packed = Packed::new("a", "1.0.0");
+    let bench = Bench::new().await;
+    let ticket = bench.registry.may_publish(&bench.ann, &name("a")).await.expect("no faults yet");
+    bench.store.script(Call::Put, RECORD, Fault::LostReply);
+    for _ in 0..3 {
+        bench.store.script(Call::Get, RECORD, Fault::NotSent);
+    }
+    let error = bench.registry.publish(ticket, upload(&packed)).await.expect_err("nobody knows");
+    assert!(matches!(error, RegistryError::Unclear { .. }), "{error:?}");
+    assert!(error.to_string().contains("repeat the command"), "{error}");
+    publish(&bench.registry, &bench.ann, &packed).await.expect("repeated, it is a success");
+    assert_eq!(bench.lines().await["a"].len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endless_conflicts_end_in_a_text_that_says_what_to_do() {
+    let bench = Bench::new().await;
+    let conflicts = || (0..100).for_each(|_| bench.store.script(Call::Put, RECORD, Fault::Conflict));
+    conflicts();
+    let error = publish(&bench.registry, &bench.ann, &Packed::new("a", "1.0.0")).await.expect_err("conflicts only");
+    assert!(matches!(error, RegistryError::Contended { .. }), "{error:?}");
+    assert!(error.to_string().contains("nothing was written, repeat the command"), "{error}");
+    let attempts = bench.puts(RECORD);
+    assert!((5..30).contains(&attempts), "{attempts} attempts");
+    assert!(bench.lines().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_cut_off_writes_nothing_and_heals() {
+    let bench = Bench::new().await;
+    publish(&bench.registry, &bench.ann, &Packed::new("a", "1.0.0")).await.expect("no faults yet");
+    bench.store.set_down(true);
+    let read = bench.registry.index(&bench.ann, &name("a")).await;
+    assert!(matches!(read, Err(RegistryError::Store(_))), "a cached index is not shown without asking: {read:?}");
+    publish(&bench.registry, &bench.ann, &Packed::new("a", "1.1.0")).await.expect_err("cut off");
+    bench.store.set_down(false);
+    assert_eq!(bench.lines().await["a"].len(), 1);
+    bench.registry.index(&bench.ann, &name("a")).await.expect("healed");
+    publish(&bench.registry, &bench.ann, &Packed::new("a", "1.1.0")).await.expect("healed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_breaks_off_is_begun_again() {
+    let bench = Bench::new().await;
+    publish(&bench.registry, &bench.ann, &Packed::new("a", "1.0.0")).await.expect("no faults yet");
+    // Another replica has nothing cached.
+    let other = support::registry_in(bench.store.clone(), 3).await;
+    bench.store.script(Call::Get, RECORD, Fault::Truncated);
+    other.index(&bench.ann, &name("a")).await.expect("the second read is whole");
+}
+
+/// A store that stops answering at its n-th call, before or after it is carried out: what a killed process has done until then.
+struct Halting {
+    inner: Arc<MemoryStore>,
+    left: AtomicUsize,
+    after: bool,
+}
+
+impl Halting {
+    async fn pass<T>(&self, call: impl Future<Output = T>) -> T {
+        let last = self.left.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last && !self.after {
+            std::future::pending::<()>().await;
+        }
+        let result = call.await;
+        if last {
+            std::future::pending::<()>().await;
+        }
+        result
+    }
+}
+
+#[async_trait]
+impl Store for Halting {
+    async fn get(&self, key: &Key, if_none_match: Option<&Etag>) -> Result<Get, StoreError> {
+        self.pass(self.inner.get(key, if_none_match)).await
+    }
+    async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
+        self.pass(self.inner.put(key, body, cond)).await
+    }
+    async fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError> {
+        self.pass(self.inner.list(prefix, after)).await
+    }
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        panic!("a publish or yank deletes {key}")
+    }
+    fn location(&self) -> String {
+        "a store that halts".into()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_call_nothing_dangles_and_a_repeat_succeeds() {
+    let mut finished = 0;
+    for after in [false, true] {
+        for calls in 1..=12 {
+            let memory = Arc::new(MemoryStore::new());
+            let first = support::registry_in(memory.clone(), 4).await;
+            let ann = principal(&first, "ann").await;
+            publish(&first, &ann, &Packed::new("a", "1.0.0")).await.expect("no faults");
+
+            let halting = Arc::new(Halting { inner: memory.clone(), left: AtomicUsize::new(calls + 1), after });
+            let killed = support::registry_in(halting, 5).await;
+            let next = Packed::new("a", "1.1.0");
+            let story = async {
+                publish(&killed, &ann, &next).await.expect("no faults");
+                killed.set_yanked(&ann, &name("a"), &version("1.0.0"), true).await.expect("no faults");
+                killed
+                    .add_owners(&ann, &name("a"), &["bob".parse::<Owner>().expect("a login")])
+                    .await
+                    .expect("no faults");
+            };
+            finished += usize::from(tokio::time::timeout(Duration::from_secs(60), story).await.is_ok());
+
+            audit(&*memory).await;
+            let second = support::registry_in(memory.clone(), 6).await;
+            publish(&second, &ann, &next).await.expect("repeated after the crash");
+            second.set_yanked(&ann, &name("a"), &version("1.0.0"), true).await.expect("repeated after the crash");
+            let lines = &audit(&*memory).await["a"];
+            assert_eq!(lines.len(), 2, "killed at call {calls}, after: {after}");
+        }
+    }
+    assert!((1..20).contains(&finished), "the calls cover the story and its end: {finished} of 24 finished");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_of_three_replicas_gets_the_name_and_the_others_are_told() {
+    let store = Arc::new(MemoryStore::new());
+    let mut tasks = Vec::new();
+    for (seed, spelling) in [(1, "foo-bar"), (2, "foo_bar"), (3, "Foo_Bar")] {
+        let registry = support::registry_in(store.clone(), seed).await;
+        let user = principal(&registry, &format!("user{seed}")).await;
+        tasks.push(tokio::spawn(async move {
+            (spelling, publish(&registry, &user, &Packed::new(spelling, "1.0.0")).await)
+        }));
+    }
+    let mut winners = Vec::new();
+    let mut losers = Vec::new();
+    for task in tasks {
+        match task.await.expect("no panic") {
+            (spelling, Ok(_)) => winners.push(spelling),
+            (_, Err(error)) => losers.push(error.to_string()),
+        }
+    }
+    assert_eq!((winners.len(), losers.len()), (1, 2), "{losers:?}");
+    assert_eq!(audit(&*store).await.into_keys().collect::<Vec<_>>(), winners);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_replicas_and_one_version_end_with_one_checksum() {
+    for same in [true, false] {
+        let store = Arc::new(MemoryStore::new());
+        let one = support::registry_in(store.clone(), 1).await;
+        let two = support::registry_in(store.clone(), 2).await;
+        let ann = principal(&one, "ann").await;
+        let first = Packed::new("a", "1.0.0");
+        let second = if same { first.clone() } else { first.clone().with_source("pub fn other() {}") };
+        // Both have seen that the name is free.
+        let tickets = (
+            one.may_publish(&ann, &name("a")).await.expect("free"),
+            two.may_publish(&ann, &name("a")).await.expect("free"),
+        );
+        let results = (one.publish(tickets.0, upload(&first)).await, two.publish(tickets.1, upload(&second)).await);
+        results.0.expect("the first wins");
+        match same {
+            true => drop(results.1.expect("the same bytes are a success for both")),
+            false => assert!(matches!(results.1, Err(RegistryError::Conflict(_))), "{:?}", results.1),
+        }
+        assert_eq!(audit(&*store).await["a"].len(), 1);
+    }
+}
+
+/// Publishers and yankers on two replicas over a rough store; every acknowledged version has to be there in the end.
+async fn rough_story(seed: u64) {
+    let store = Arc::new(Faulty::new(MemoryStore::new(), seed, Rates::default()));
+    let replicas =
+        [support::registry_in(store.clone(), seed ^ 1).await, support::registry_in(store.clone(), seed ^ 2).await];
+    let ann = principal(&replicas[0], "ann").await;
+    store.set_rates(Rates::rough());
+    let mut tasks = Vec::new();
+    for worker in 0..4u64 {
+        let (registry, ann) = (replicas[usize::try_from(worker % 2).expect("small")].clone(), ann.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            for turn in 0..5 {
+                let packed = Packed::new("shared", &format!("{worker}.{turn}.0"));
+                // What a user does: repeat what failed.
+                for _ in 0..3 {
+                    if publish(&registry, &ann, &packed).await.is_ok() {
+                        acknowledged.push((packed.version.clone(), Sha256Digest::of(&packed.krate()).to_string()));
+                        break;
+                    }
+                }
+                if turn % 2 == 0 && acknowledged.iter().any(|(vers, _)| *vers == packed.version) {
+                    let _ = registry.set_yanked(&ann, &name("shared"), &version(&packed.version), true).await;
+                }
+            }
+            acknowledged
+        }));
+    }
+    let mut acknowledged = Vec::new();
+    for task in tasks {
+        acknowledged.extend(task.await.expect("no panic"));
+    }
+    // Late writes land now.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let lines = audit(store.inner()).await.remove("shared").unwrap_or_default();
+    for (vers, cksum) in &acknowledged {
+        assert!(
+            lines.iter().any(|(v, c, _)| (v, c) == (vers, cksum)),
+            "seed {seed}: {vers} was acknowledged and is not in {lines:?}"
+        );
+    }
+    assert!(acknowledged.len() > 10, "seed {seed}: only {} of 20 got through", acknowledged.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_acknowledged_is_lost_on_a_rough_store() {
+    for seed in 0..8 {
+        rough_story(seed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_survive_lost_replies_and_stay_revoked() {
+    let bench = Bench::new().await;
+    let secret = Entropy::seeded(9).with(TokenSecret::generate);
+    let new = || supercargo_registry::access::NewToken {
+        user: "ci".parse().expect("a login"),
+        description: "x".into(),
+        grants: vec![supercargo_registry::access::Grant::on_all([Verb::Read])],
+        expires_at: None,
+    };
+    bench.store.script(Call::Put, "v1/token/", Fault::LostReply);
+    let made = bench.registry.put_token(secret.hash(), new()).await.expect("recognised");
+    let again = bench.registry.put_token(secret.hash(), new()).await.expect("the same again");
+    assert_eq!(made, again, "the same content writes nothing");
+    bench.store.script(Call::Put, "v1/token/", Fault::LostReply);
+    bench.registry.revoke_token(secret.hash()).await.expect("recognised");
+    let error = bench.registry.put_token(secret.hash(), new()).await.expect_err("for ever");
+    assert!(matches!(error, RegistryError::Conflict(_)), "{error:?}");
+    bench.registry.revoke_token(secret.hash()).await.expect("again is a success");
+    let other = support::registry_in(bench.store.clone(), 8).await;
+    let error = other.authenticate(secret.expose()).await.expect_err("on every replica at once");
+    assert!(error.to_string().contains("revoked"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_is_unready_until_its_store_is_proven_and_heals_by_itself() {
+    let store = Arc::new(Faulty::calm(MemoryStore::new()));
+    store.set_down(true);
+    let config: Config = support::config("[storage]\nkind = \"memory\"\n");
+    let server = support::TestServer::with(&config, &Storage::ToProve(store.clone())).await;
+    let verdict = server.registry().wait_for(|verdict| verdict.kind != VerdictKind::Proving).await;
+    assert_eq!(verdict.kind, VerdictKind::Unreachable, "{verdict:?}");
+    let error = server.registry().anonymous().expect_err("private");
+    assert!(matches!(error, RegistryError::Unauthenticated { .. }), "{error:?}");
+    store.set_down(false);
+    let verdict = server.registry().wait_for(|verdict| verdict.kind == VerdictKind::Proven).await;
+    assert!(verdict.is_proven());
+    assert!(list_all(store.inner(), &Prefix::Crates).await.expect("no faults").is_empty());
+    server.stop().await;
+    assert_eq!(store.calls().iter().filter(|(call, key, _)| *call == Call::Put && key.starts_with(BLOB)).count(), 0);
+}

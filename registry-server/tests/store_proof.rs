@@ -1,0 +1,168 @@
+//! The start-up proof: honest stores pass, each kind of liar is caught, and what cannot be asked is told apart from what lies.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test says no by panicking")]
+#![allow(missing_docs)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use supercargo_registry::store::faulty::Faulty;
+use supercargo_registry::store::proof::{Effort, Outcome, Provable, Verdict, VerdictKind, prove};
+use supercargo_registry::store::s3_server::{Fault, Lie, S3Server};
+use supercargo_registry::store::{FileStore, KeyPrefix, MemoryStore, S3Store, Ulid};
+
+#[path = "store_support/mod.rs"]
+mod support;
+
+const RUN: Ulid = Ulid::from_parts(1_700_000_000_000, 11);
+
+async fn verdict(store: impl Provable) -> Verdict {
+    let began = Instant::now();
+    let verdict = prove(Arc::new(store), RUN, &Effort::default()).await;
+    println!("{:?}\n{}", began.elapsed(), serde_json::to_string_pretty(&verdict).unwrap());
+    verdict
+}
+
+async fn verdict_of(lie: Lie) -> (Verdict, S3Server) {
+    let server = S3Server::start(lie).await.unwrap();
+    (verdict(server.store().await.unwrap()).await, server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn honest_stores_are_proven_and_left_clean() {
+    assert!(verdict(MemoryStore::new()).await.is_proven());
+    let dir = tempfile::tempdir().unwrap();
+    assert!(verdict(FileStore::open(dir.path(), KeyPrefix::default()).unwrap()).await.is_proven());
+    assert!(!dir.path().join("v1").exists(), "the proof left something behind");
+    assert!(verdict(Faulty::calm(MemoryStore::new())).await.is_proven());
+
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    server.plant("v1/crate/ab/somebody", "else");
+    server.plant("v1/probe/01ARZ3NDEKTSV4RRFFQ69G5FAV/sequence", "of another run");
+    let verdict = verdict(server.store().await.unwrap()).await;
+    assert!(verdict.is_proven());
+    assert!(verdict.steps.iter().all(|step| step.outcome == Outcome::Passed), "{verdict:?}");
+    assert_eq!(verdict.steps.len(), 9, "{verdict:?}");
+    let left = server.object_keys();
+    assert_eq!(
+        left,
+        ["v1/crate/ab/somebody", "v1/probe/01ARZ3NDEKTSV4RRFFQ69G5FAV/sequence"],
+        "it deletes what it wrote, and nothing else"
+    );
+    let strange: Vec<_> =
+        server.requests().into_iter().filter(|r| r.method != "GET" && !r.path.contains("/v1/probe/")).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_wants_bare_etags_is_proven_and_spoken_to() {
+    let server = S3Server::start(Lie::BareEtags).await.unwrap();
+    let store = server.store().await.unwrap();
+    let verdict = verdict(store.clone()).await;
+    assert!(verdict.is_proven());
+    assert!(verdict.steps.iter().any(|s| s.detail.contains("without quotes")), "{verdict:?}");
+    // The store that was proven speaks the dialect from now on.
+    server.clear_requests();
+    assert!(prove(Arc::new(store), Ulid::from_parts(1, 2), &Effort::default()).await.is_proven());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_liar_is_refused_at_the_step_that_finds_it() {
+    let lag = Duration::from_millis(500);
+    for (lie, steps) in [
+        (Lie::IgnoresConditions, &["create"][..]),
+        (Lie::IgnoresIfMatch, &["replace"]),
+        (Lie::RefusesConditions, &["create"]),
+        (Lie::ChecksBeforeBody, &["stalled", "race"]),
+        (Lie::ChecksThenWrites, &["race"]),
+        (Lie::EtagBeforeBytes, &["register"]),
+        (Lie::StaleReads(lag), &["fresh"]),
+        (Lie::StaleLists(lag), &["fresh"]),
+    ] {
+        let (verdict, server) = verdict_of(lie).await;
+        assert_eq!(verdict.kind, VerdictKind::Refused, "{lie:?}: {verdict:?}");
+        let step = verdict.step.unwrap();
+        assert!(steps.contains(&step), "{lie:?} was found by `{step}`: {}", verdict.message);
+        assert!(verdict.message.contains("bucket `registry`"), "{}", verdict.message);
+        assert!(server.object_keys().is_empty(), "{lie:?}: left behind: {:?}", server.object_keys());
+    }
+}
+
+/// The stalled body alone finds a check before the body, every time.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stalled_body_finds_a_check_before_the_body_with_certainty() {
+    for round in 0..3 {
+        let (verdict, _server) = verdict_of(Lie::ChecksBeforeBody).await;
+        let stalled = verdict.steps.iter().find(|step| step.step == "stalled").unwrap();
+        assert_eq!(stalled.outcome, Outcome::Failed, "round {round}: {verdict:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3s_fs_is_refused() {
+    let server = support::S3sFs::start().await;
+    let verdict = verdict(server.store().await).await;
+    assert_eq!(verdict.kind, VerdictKind::Refused, "{verdict:?}");
+    let found = |name| verdict.steps.iter().any(|step| step.step == name && step.outcome == Outcome::Failed);
+    assert!(found("stalled"), "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_is_unreachable_and_says_what_to_do() {
+    let (verdict, _server) = {
+        let server = S3Server::start(Lie::Honest).await.unwrap();
+        server.set_credentials("other", "other");
+        (verdict(server.store().await.unwrap()).await, server)
+    };
+    assert_eq!((verdict.kind, verdict.step), (VerdictKind::Unreachable, Some("reach")), "{verdict:?}");
+    for part in ["403", "InvalidAccessKeyId", "s3:PutObject"] {
+        assert!(verdict.message.contains(part), "{part}: {}", verdict.message);
+    }
+    assert!(!verdict.message.contains("test-secret-key"));
+
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    server.drop_bucket();
+    let store = server.store().await.unwrap();
+    let gone = prove(Arc::new(store), RUN, &Effort::default()).await;
+    assert_eq!((gone.kind, gone.step), (VerdictKind::Unreachable, Some("reach")), "{gone:?}");
+    for part in ["NoSuchBucket", "`registry`", "Create the bucket"] {
+        assert!(gone.message.contains(part), "{part}: {}", gone.message);
+    }
+
+    let mut config = server.config();
+    config.endpoint = Some("http://127.0.0.1:1".to_owned());
+    let nobody = prove(Arc::new(S3Store::connect(config).await.unwrap()), RUN, &Effort::default()).await;
+    assert_eq!((nobody.kind, nobody.step), (VerdictKind::Unreachable, Some("reach")), "{nobody:?}");
+    assert!(nobody.message.contains("127.0.0.1:1") && nobody.message.contains("refused"), "{}", nobody.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_the_right_to_delete_is_told() {
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    server.inject("DELETE", "", Fault::Status(403, "AccessDenied"), usize::MAX);
+    let verdict = verdict(server.store().await.unwrap()).await;
+    assert_eq!((verdict.kind, verdict.step), (VerdictKind::Unreachable, Some("fresh")), "{verdict:?}");
+    assert!(verdict.message.contains("s3:DeleteObject"), "{}", verdict.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_does_not_answer_is_given_up_on() {
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    server.inject("PUT", "race-small", Fault::Stall, usize::MAX);
+    let effort = Effort { deadline: Duration::from_secs(3), ..Effort::default() };
+    let verdict = prove(Arc::new(server.store().await.unwrap()), RUN, &effort).await;
+    assert_eq!((verdict.kind, verdict.step), (VerdictKind::Unreachable, Some("race")), "{verdict:?}");
+    assert!(verdict.message.contains("3 seconds"), "{}", verdict.message);
+}
+
+/// Lost replies, throttling and conflicts are no lies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_network_is_not_taken_for_a_lying_store() {
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    server.inject("PUT", "race-", Fault::LoseReply, 20);
+    server.inject("PUT", "register", Fault::LoseReply, 30);
+    server.inject("PUT", "race-", Fault::Status(409, "ConditionalRequestConflict"), 10);
+    server.inject("PUT", "register", Fault::Status(503, "SlowDown"), 10);
+    let verdict = verdict(server.store().await.unwrap()).await;
+    assert_ne!(verdict.kind, VerdictKind::Refused, "{verdict:?}");
+}

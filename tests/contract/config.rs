@@ -1,0 +1,72 @@
+//! What the operator renders is what the registry reads.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use supercargo_operator::names::{INTERNAL_PORT, PUBLIC_PORT};
+use supercargo_registry::{
+    access::Visibility,
+    config::{Backend, Config, S3},
+};
+
+use crate::fixture::{built, full_spec, specs};
+
+/// The configuration that a pod of this registry gets, as its server understands it.
+pub(crate) fn rendered(spec: &serde_json::Value) -> Result<Config> {
+    let data = built(spec)?.config_map.data.context("a ConfigMap without data")?;
+    let text = data.get("registry.toml").context("a ConfigMap without registry.toml")?;
+    // Nothing in the environment: the file alone has to do.
+    Config::from_sources(Some(text), Vec::new()).with_context(|| format!("the registry refuses\n{text}"))
+}
+
+#[test]
+fn every_registry_can_read_its_configuration() -> Result<()> {
+    for spec in specs() {
+        let config = rendered(&spec)?;
+        ensure!(config.public.listen.port() == PUBLIC_PORT, "{spec}: public port {}", config.public.listen);
+        ensure!(config.internal.listen.port() == INTERNAL_PORT, "{spec}: internal port {}", config.internal.listen);
+        for listener in [&config.public, &config.internal] {
+            ensure!(listener.listen.ip().is_unspecified(), "{spec}: {} is not reached by other pods", listener.listen);
+        }
+        ensure!(config.internal.tls.is_some(), "{spec}: the admin credential would travel in the clear");
+        ensure!(config.admin_token_file.is_some(), "{spec}: the operator could not make tokens");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_field_of_the_spec_arrives() -> Result<()> {
+    let config = rendered(&full_spec())?;
+    let Backend::S3(s3) = &config.storage.backend else { anyhow::bail!("not a bucket: {:?}", config.storage) };
+    let S3 { bucket, region, endpoint, force_path_style, ca_bundle_file, credentials_dir } = s3;
+    assert_eq!((bucket.as_str(), region.as_str()), ("crates", "eu-west-1"));
+    assert_eq!(endpoint.as_deref(), Some("https://s3.example.com:9000"));
+    assert!(force_path_style);
+    assert_eq!(ca_bundle_file, &Some(PathBuf::from("/etc/supercargo/s3-ca/ca.crt")));
+    assert_eq!(credentials_dir, &Some(PathBuf::from("/etc/supercargo/s3")));
+    assert_eq!(config.storage.prefix.to_string(), "teams/one/");
+    assert_eq!(config.public_url.map(|url| url.to_string()).as_deref(), Some("https://cargo.example.com/crates"));
+    assert_eq!(config.visibility, Visibility::Public);
+    assert_eq!(config.limits.crate_bytes_max, 52_428_800);
+    assert_eq!(config.limits.unpacked_bytes_max, 104_857_600);
+    assert_eq!(config.limits.entries_max, 1000);
+    assert_eq!(config.limits.connections_max, 64);
+    assert_eq!(config.limits.body_read, Duration::from_secs(60));
+    assert_eq!(config.limits.drain, Duration::from_secs(10));
+    Ok(())
+}
+
+#[test]
+fn without_a_secret_the_ambient_credentials_are_used() -> Result<()> {
+    let Backend::S3(s3) = rendered(&specs()[2])?.storage.backend else { anyhow::bail!("not a bucket") };
+    assert_eq!((s3.credentials_dir, s3.ca_bundle_file, s3.region.as_str()), (None, None, "us-east-2"));
+    Ok(())
+}
+
+#[test]
+fn a_volume_is_a_directory() -> Result<()> {
+    let config = rendered(&specs()[3])?;
+    assert_eq!(config.storage.backend, Backend::File { directory: PathBuf::from("/var/lib/supercargo") });
+    assert_eq!(config.visibility, Visibility::Private);
+    Ok(())
+}
