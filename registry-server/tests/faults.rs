@@ -16,6 +16,7 @@ use supercargo_registry::access::{Principal, TokenSecret, Verb};
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::config::Config;
 use supercargo_registry::krate::metadata::PublishMetadata;
+use supercargo_registry::krate::packed::Packed;
 use supercargo_registry::krate::release::OwnIndexUrls;
 use supercargo_registry::krate::tarball::{TarballLimits, Unpacked};
 use supercargo_registry::krate::{CrateName, Owner, Record, Release, Version};
@@ -25,7 +26,6 @@ use supercargo_registry::store::proof::VerdictKind;
 use supercargo_registry::store::{
     Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Sha256Digest, Store, StoreError, list_all,
 };
-use support::packed::Packed;
 
 const RECORD: &str = "v1/crate/";
 const BLOB: &str = "v1/blob/";

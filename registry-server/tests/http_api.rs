@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use supercargo_registry::access::Verb;
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::http::{PublicState, public_routes};
+use supercargo_registry::krate::packed::{Packed, body};
 use supercargo_registry::registry::Registry;
 use supercargo_registry::store::MemoryStore;
-use support::packed::{Packed, body};
 use tower::ServiceExt;
 
 /// The public routes over a fresh store.

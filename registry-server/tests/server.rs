@@ -17,11 +17,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use supercargo_registry::access::TokenSecret;
 use supercargo_registry::ambient::{Clock, Entropy};
+use supercargo_registry::krate::packed::{Packed, body};
 use supercargo_registry::registry::Storage;
 use supercargo_registry::server::{self, Stop};
 use supercargo_registry::store::MemoryStore;
 use support::client::{Answer, Raw, send, send_over, send_over_http2};
-use support::packed::{Packed, body};
 use support::{TestServer, keys, noise};
 use tokio::net::TcpStream;
 

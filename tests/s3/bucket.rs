@@ -1,6 +1,6 @@
 //! The operator's bucket configuration on real S3 servers: what each of them makes of the same spec, and what a user is told.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
@@ -34,11 +34,21 @@ fn target(server: &HostServer, access_key: &str, secret_key: &str) -> Result<Tar
     })
 }
 
-/// Passes as the controller makes them, until nothing is asked for at once. Every outcome is fresh.
+/// Passes as a controller makes them that was just started, until nothing is asked for at once.
 async fn settle(spec: &BucketSpec, target: &Target, status: &mut Option<BucketStatus>) -> Outcome {
+    settle_at(&Buckets::default(), Timestamp::UNIX_EPOCH, spec, target, status).await
+}
+
+async fn settle_at(
+    buckets: &Buckets,
+    now: Timestamp,
+    spec: &BucketSpec,
+    target: &Target,
+    status: &mut Option<BucketStatus>,
+) -> Outcome {
     loop {
         let request = Request { uid: "uid", spec, target, recorded: status.as_ref() };
-        let outcome = Buckets::default().reconcile(request, Timestamp::UNIX_EPOCH).await;
+        let outcome = buckets.reconcile(request, now).await;
         if let Some(new) = &outcome.status {
             *status = Some(new.clone());
         }
@@ -64,13 +74,15 @@ fn everything() -> BucketSpec {
 async fn makes_keeps_and_deletes(server: &HostServer, expected: [&str; 5]) -> Result<()> {
     let (spec, target) = (everything(), target(server, ACCESS_KEY, SECRET_KEY)?);
     let mut status = None;
-    let made = settle(&spec, &target, &mut status).await;
+    let buckets = Buckets::default();
+    let made = settle_at(&buckets, Timestamp::UNIX_EPOCH, &spec, &target, &mut status).await;
     let aspects = ["BucketEncrypted", "BucketLifecycle", "BucketPrivate", "BucketTagged", "BucketVersioned"];
     let mut wanted: BTreeMap<_, _> = aspects.into_iter().zip(expected.map(str::to_owned)).collect();
     wanted.insert("BucketReady", "True/Created".to_owned());
     ensure!(told(&made) == wanted, "{:#?}", made.findings);
 
-    let again = settle(&spec, &target, &mut status).await;
+    let later = Timestamp::UNIX_EPOCH + made.next_check + Duration::from_secs(1);
+    let again = settle_at(&buckets, later, &spec, &target, &mut status).await;
     ensure!(told(&again) == wanted, "the second pass sees something else: {:#?}", again.findings);
     let writes: Vec<_> = again.changes.iter().collect();
     ensure!(writes.is_empty(), "a second pass writes: {writes:?}");
@@ -119,10 +131,11 @@ async fn versitygw_has_versioning_and_tags() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn minio_has_versioning_tags_and_lifecycle() -> Result<()> {
+async fn minio_has_versioning_and_tags_and_keeps_a_part_of_a_lifecycle_rule() -> Result<()> {
+    // It expires old versions, and drops `AbortIncompleteMultipartUpload` from the rule without a word.
     let server = HostServer::minio().await?;
     let lacking = "Unknown/Unsupported";
-    makes_keeps_and_deletes(&server, [lacking, "True/Enforced", lacking, "True/Enforced", "True/Enforced"]).await
+    makes_keeps_and_deletes(&server, [lacking, lacking, lacking, "True/Enforced", "True/Enforced"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,8 @@
 //! | `s3` | real S3 servers on loopback | `cargo dev test s3` |
 //! | `cluster` | the cluster of `cargo dev up`, the operator installed by its chart | `cargo dev test cluster` |
 //!
+//! `bench/` is no test: `cargo dev bench` runs it.
+//!
 //! In reading order:
 //! - [`cargo`]: run Cargo as a developer would, and keep what it said;
 //! - [`scratch`]: packages and workspaces written to a temporary directory;

@@ -5,6 +5,7 @@
 //! `pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode>`. Then add one line to [`commands!`] below, in the order in
 //! which a newcomer would want to read them. Modules outside `cli/` are named by a `use` above the list.
 
+mod bench;
 mod down;
 mod images;
 mod logs;
@@ -45,6 +46,7 @@ commands! {
     Images => images,
     Down => down,
     Test => test,
+    Bench => bench,
     Crds => crds,
 }
 

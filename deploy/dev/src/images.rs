@@ -5,7 +5,8 @@
 
 mod products;
 
-pub use products::{Products, build_products, build_s3_server};
+pub(crate) use products::c_compiler;
+pub use products::{Products, Programs, build_products, build_s3_server, compile};
 
 use std::path::{Path, PathBuf};
 

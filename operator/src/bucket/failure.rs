@@ -63,6 +63,8 @@ pub enum Failure {
     },
     /// The server does not have this feature.
     Unsupported(Answer),
+    /// The server took a change and does not show it afterwards: it has the feature in part, or not at all.
+    NotKept,
     /// A bucket of this name exists and belongs to these credentials.
     AlreadyOwned(Answer),
     /// A bucket of this name exists and belongs to someone else.
@@ -144,7 +146,7 @@ impl Failure {
             Failure::NoCredentials(_) => "NoCredentials",
             Failure::Denied(_) => "Denied",
             Failure::WrongRegion { .. } => "WrongRegion",
-            Failure::Unsupported(_) => "Unsupported",
+            Failure::Unsupported(_) | Failure::NotKept => "Unsupported",
             Failure::AlreadyOwned(_) => "AlreadyExists",
             Failure::NameTaken(_) => "NameTaken",
             Failure::NotEmpty(_) => "NotEmpty",
@@ -177,6 +179,7 @@ impl Failure {
                 None => format!("region {} is wrong: S3 answered {answer}. Correct storage.s3.region", target.region),
             },
             Failure::Unsupported(a) => format!("the store does not offer this: it answered {a}"),
+            Failure::NotKept => "the store accepted the change and does not keep all of it".into(),
             Failure::AlreadyOwned(a) => format!("it exists already: S3 answered {a}"),
             Failure::NameTaken(a) => {
                 format!("the name is taken by another account: S3 answered {a}. Choose another storage.s3.bucket")

@@ -136,10 +136,10 @@ fn judge_one(
         }
         Standing::Differs { live, remedy: Err(why) } => finding(Truth::False, "Conflict", format!("{live}: {why}")),
         Standing::Differs { live, remedy: Ok(_) } => match failure {
-            None => finding(
+            None | Some(Failure::NotKept) => finding(
                 Truth::Unknown,
-                "Unsupported",
-                format!("{live}: the store accepted the change and does not show it"),
+                Failure::NotKept.reason(),
+                format!("{live}: {}. It is not sent again for an hour", Failure::NotKept.tell(target)),
             ),
             Some(Failure::Unsupported(answer)) => {
                 let message = format!("{live}: the store does not offer {aspect}; it refused the change with {answer}");

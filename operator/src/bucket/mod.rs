@@ -12,7 +12,7 @@
 //! - No DELETE is ever sent, except DeleteBucket in [`release`] for a bucket that this object made and that is empty.
 //! - What the spec leaves out, rules and tags of others included, stays as it is.
 //! - A bucket that was in use and is gone is not made again.
-//! - A write that a store refused as unsupported is not repeated for an hour, unless spec or credentials change.
+//! - A write that a store refused as unsupported, or took and does not show, is not repeated for an hour, unless spec or credentials change.
 //!
 //! # Caveats
 //! S3 has no compare-and-swap for lifecycle and tags: a change by someone else within the milliseconds between our GET and our PUT is lost.
@@ -197,6 +197,10 @@ async fn keep(
     }
     if !written.is_empty() {
         standings = plan::standings(spec, &target.key_prefix(), &s3.observe(spec).await);
+        for (aspect, _) in standings.iter().filter(|(aspect, after)| written.contains(aspect) && after.differs()) {
+            unsupported.insert(*aspect, (now, Failure::NotKept));
+            failures.insert(*aspect, Failure::NotKept);
+        }
     }
     let changes = written.iter().map(|aspect| format!("set {aspect}")).collect();
     (findings::judge(spec, target, &standings, &failures), changes)

@@ -119,6 +119,23 @@ pub struct OurRule {
     pub altered: bool,
 }
 
+impl OurRule {
+    /// What is not as in `wanted`, in the words of S3's lifecycle document. Empty if and only if they are equal.
+    pub fn differences(&self, wanted: &OurRule) -> Vec<&'static str> {
+        [
+            ("ID", self.id == wanted.id),
+            ("Filter.Prefix", self.prefix == wanted.prefix),
+            ("Status", self.enabled == wanted.enabled),
+            ("AbortIncompleteMultipartUpload", self.abort_days == wanted.abort_days),
+            ("NoncurrentVersionExpiration", self.noncurrent_days == wanted.noncurrent_days),
+            ("actions of others", self.altered == wanted.altered),
+        ]
+        .into_iter()
+        .filter_map(|(element, equal)| (!equal).then_some(element))
+        .collect()
+    }
+}
+
 /// All sub-resources.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observed {

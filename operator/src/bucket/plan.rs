@@ -175,6 +175,13 @@ pub enum Standing {
     Unclear(Failure),
 }
 
+impl Standing {
+    /// Not as the spec wants it.
+    pub fn differs(&self) -> bool {
+        matches!(self, Standing::Differs { .. })
+    }
+}
+
 /// Compares every aspect.
 pub fn standings(spec: &BucketSpec, prefix: &str, observed: &Observed) -> Vec<(Aspect, Standing)> {
     vec![
@@ -289,7 +296,7 @@ fn lifecycle(spec: &LifecycleSpec, prefix: &str, live: Option<&Lifecycle>) -> St
     }
     let text = match ours {
         None => format!("there is no rule {:?}", wanted.id),
-        Some(_) => format!("rule {:?} is not as the spec wants it", wanted.id),
+        Some(ours) => format!("rule {:?} differs in {}", wanted.id, ours.differences(&wanted).join(", ")),
     };
     let foreign = live.map_or_else(ForeignRules::default, |l| l.foreign.clone());
     match foreign.not_carried() {

@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     #[default]
     Full,
     /// As MinIO without KMS: no public access block, and `DELETE` of it is DeleteBucket; a lifecycle rule that only aborts uploads is
-    /// invalid; no encryption.
+    /// invalid, and of one that does more the abort is dropped; no encryption.
     MinIo,
     /// Knows no sub-resource at all.
     Bare,
@@ -224,7 +224,7 @@ impl State {
         }
     }
 
-    fn put(&mut self, bucket: &str, sub: &str, body: String) -> Response<Full<Bytes>> {
+    fn put(&mut self, bucket: &str, sub: &str, mut body: String) -> Response<Full<Bytes>> {
         if let Some((status, code)) = self.refuse_put.get(sub) {
             return error(*status, code);
         }
@@ -232,6 +232,12 @@ impl State {
             match sub {
                 "encryption" => return error(501, "NotImplemented"),
                 "lifecycle" if !body.contains("NoncurrentVersionExpiration") => return error(400, "InvalidArgument"),
+                "lifecycle" => {
+                    let (before, rest) =
+                        body.split_once("<AbortIncompleteMultipartUpload>").expect("we always ask for it");
+                    let (_, after) = rest.split_once("</AbortIncompleteMultipartUpload>").expect("it ends");
+                    body = format!("{before}{after}");
+                }
                 _ => {}
             }
         }

@@ -259,6 +259,26 @@ async fn a_store_without_public_access_block_is_sent_nothing_but_the_question() 
 }
 
 #[tokio::test]
+async fn what_a_store_takes_and_drops_is_told_and_not_sent_again_for_an_hour() {
+    let fake = FakeS3::start(Kind::MinIo).await;
+    let mut spec = BucketSpec::default();
+    spec.lifecycle.noncurrent_version_expiration_days = Some(30);
+    let mut registry = Registry::new(&fake, spec);
+    let outcome = registry.settle(0).await;
+    assert_eq!(told(&outcome, "BucketLifecycle"), "Unknown/Unsupported");
+    let text = message(&outcome, "BucketLifecycle");
+    assert!(text.contains("differs in AbortIncompleteMultipartUpload: the store accepted the change"), "{text}");
+    assert!(fake.document("crates", "lifecycle").unwrap().contains("NoncurrentVersionExpiration"), "half is better");
+
+    fake.take_log();
+    let again = registry.settle(301).await;
+    assert_eq!(told(&again, "BucketLifecycle"), "Unknown/Unsupported");
+    assert_eq!(writes(&fake.take_log()), [""; 0], "no write when nothing has changed");
+    registry.settle(3700).await;
+    assert!(writes(&fake.take_log()).contains(&"PUT /crates?lifecycle"), "after an hour it may have learnt");
+}
+
+#[tokio::test]
 async fn a_store_without_any_sub_resource_is_usable() {
     let fake = FakeS3::start(Kind::Bare).await;
     let mut registry = Registry::new(&fake, all(Management::Enforce));

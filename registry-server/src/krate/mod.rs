@@ -20,6 +20,8 @@ pub mod manifest;
 pub mod metadata;
 pub mod name;
 pub mod owner;
+#[cfg(feature = "test-support")]
+pub mod packed;
 pub mod publish_body;
 pub mod record;
 pub mod release;

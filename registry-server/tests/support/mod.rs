@@ -4,7 +4,6 @@
 
 pub(crate) mod cargo;
 pub(crate) mod client;
-pub(crate) mod packed;
 
 use std::sync::Arc;
 

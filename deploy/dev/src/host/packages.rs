@@ -17,6 +17,8 @@ pub enum Need {
     Images,
     /// S3 servers written in Python, as further witnesses for the storage contract.
     Witnesses,
+    /// Benchmarks.
+    Bench,
 }
 
 /// A package, the sign that it (or something as good) is there, and why we want it.
@@ -57,6 +59,7 @@ const PACKAGES: &[Package] = &[
     program("buildah", Need::Cluster, "buildah", "builds images from Containerfiles without a daemon"),
     package("ca-certificates", Need::Images, Sign::File(&[CA_CERTIFICATES]), "go into the images, for S3 over TLS"),
     program("musl-tools", Need::Images, "musl-gcc", "compiles the C of aws-lc for static programs"),
+    program("wrk", Need::Bench, "wrk", "asks for index files as fast as it can"),
     package("python3-venv", Need::Witnesses, Sign::PythonVenv, "an environment of its own for ministack"),
 ];
 

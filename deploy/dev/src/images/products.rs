@@ -26,8 +26,8 @@ pub struct Products {
 /// # Errors
 /// Shows cargo's last words and the log, or names the missing package or toolchain target.
 pub async fn build_products() -> Result<Products> {
-    packages::ensure(&[Need::Cluster, Need::Images]).await?;
-    let dir = compile().await?;
+    packages::ensure(&[Need::Cluster]).await?;
+    let Programs { dir, .. } = compile().await?;
     let source = |name, repository, program: &'static str, containerfile: &str| Source {
         name,
         repository,
@@ -62,7 +62,21 @@ fn target() -> String {
     format!("{}-unknown-linux-musl", std::env::consts::ARCH)
 }
 
-async fn compile() -> Result<PathBuf> {
+/// Both programs as they go into images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs {
+    /// The folder of `supercargo-registry` and `supercargo-operator`.
+    pub dir: PathBuf,
+    /// The target that they are compiled for.
+    pub target: String,
+}
+
+/// Compiles both programs for musl in the release profile. What did not change is not built again.
+///
+/// # Errors
+/// Shows cargo's last words and the log, or names the missing package or toolchain target.
+pub async fn compile() -> Result<Programs> {
+    packages::ensure(&[Need::Images]).await?;
     let target = target();
     ensure_target(&target).await?;
     let step = Step::long(
@@ -72,13 +86,17 @@ async fn compile() -> Result<PathBuf> {
     cargo()
         .args(["build", "--release", "--target", &target, "-p", "supercargo-registry", "-p", "supercargo-operator"])
         .args(["--bin", "supercargo-registry", "--bin", "supercargo-operator"])
-        // Whatever the name of the cross compiler that a build script guesses: this is the one that Debian brings.
-        .env(format!("CC_{}", target.replace('-', "_")), "musl-gcc")
+        .envs([c_compiler(&target)])
         .envs(CARGO_PROGRESS)
         .logged(&step, &paths::build_log("cargo-release"))
         .await?;
     step.done("");
-    Ok(target_dir().await?.join(target).join("release"))
+    Ok(Programs { dir: target_dir().await?.join(&target).join("release"), target })
+}
+
+/// Whatever the name of the cross compiler that a build script guesses: this is the one that Debian brings.
+pub(crate) fn c_compiler(target: &str) -> (String, &'static str) {
+    (format!("CC_{}", target.replace('-', "_")), "musl-gcc")
 }
 
 fn cargo() -> Run {

@@ -1,4 +1,4 @@
-//! Crates as `cargo publish` sends them, made by hand, so that they can also be wrong.
+//! Crates as `cargo publish` sends them, made by hand, so that they can also be wrong. For tests and benchmarks.
 
 use std::io::Write;
 
@@ -7,19 +7,22 @@ use flate2::write::GzEncoder;
 
 /// A crate to be published.
 #[derive(Debug, Clone)]
-pub(crate) struct Packed {
-    pub(crate) name: String,
-    pub(crate) version: String,
+pub struct Packed {
+    /// `package.name`.
+    pub name: String,
+    /// `package.version`.
+    pub version: String,
     /// The packed Cargo.toml.
-    pub(crate) manifest: String,
+    pub manifest: String,
     /// The content of `src/lib.rs`; different content, different checksum.
-    pub(crate) source: String,
+    pub source: String,
     /// The JSON.
-    pub(crate) metadata: serde_json::Value,
+    pub metadata: serde_json::Value,
 }
 
 impl Packed {
-    pub(crate) fn new(name: &str, version: &str) -> Self {
+    /// The smallest crate that raises no warning.
+    pub fn new(name: &str, version: &str) -> Self {
         Self {
             name: name.into(),
             version: version.into(),
@@ -37,13 +40,13 @@ impl Packed {
     }
 
     /// The same crate with other bytes.
-    pub(crate) fn with_source(mut self, source: &str) -> Self {
+    pub fn with_source(mut self, source: &str) -> Self {
         self.source = source.into();
         self
     }
 
     /// The `.crate` file.
-    pub(crate) fn krate(&self) -> Vec<u8> {
+    pub fn krate(&self) -> Vec<u8> {
         let top = format!("{}-{}", self.name, self.version);
         let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
         for (path, content) in [("Cargo.toml", &self.manifest), ("src/lib.rs", &self.source)] {
@@ -56,13 +59,13 @@ impl Packed {
     }
 
     /// The body of `PUT /api/v1/crates/new`.
-    pub(crate) fn body(&self) -> Vec<u8> {
+    pub fn body(&self) -> Vec<u8> {
         body(self.metadata.to_string().as_bytes(), &self.krate())
     }
 }
 
 /// A publish body of any two parts.
-pub(crate) fn body(metadata: &[u8], krate: &[u8]) -> Vec<u8> {
+pub fn body(metadata: &[u8], krate: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     for part in [metadata, krate] {
         body.write_all(&u32::try_from(part.len()).expect("short").to_le_bytes()).expect("in memory");
