@@ -96,7 +96,8 @@ pub(crate) fn classify(answer: Answer, region: Option<String>) -> Failure {
         | "NoSuchTagSetError"
         | "NoSuchPublicAccessBlockConfiguration"
         | "ServerSideEncryptionConfigurationNotFoundError" => return Failure::NotSet(answer),
-        "InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException" => {
+        // The last is versitygw's, with status 404.
+        "InvalidAccessKeyId" | "InvalidClientTokenId" | "UnrecognizedClientException" | "XAdminUserNotFound" => {
             return Failure::Credentials(Rejected::AccessKeyId, answer);
         }
         "SignatureDoesNotMatch" => return Failure::Credentials(Rejected::SecretAccessKey, answer),
@@ -237,6 +238,7 @@ mod tests {
             (404, "NoSuchBucket", "BucketNotFound"),
             (403, "InvalidAccessKeyId", "CredentialsRejected"),
             (403, "SignatureDoesNotMatch", "CredentialsRejected"),
+            (404, "XAdminUserNotFound", "CredentialsRejected"),
             (400, "ExpiredToken", "CredentialsRejected"),
             (403, "RequestTimeTooSkewed", "ClockSkew"),
             (403, "AccessDenied", "Denied"),

@@ -113,7 +113,7 @@ pub enum Put {
     ///
     /// - no connection: name not resolved, refused, TLS failed, connect time-out, or no credentials to sign with: `Unavailable` or `Denied`;
     /// - 401, 403: `Denied`. S3 checks signature and rights before anything else;
-    /// - 404 with the code `NoSuchBucket`, 301, 307: `NoBucket`;
+    /// - 404 with the code `NoSuchBucket`, 301, 307: `NoBucket`; any other 404 without `NoSuchKey`: `Rejected`;
     /// - 429, and 503 with the code `SlowDown`: `Throttled`. The request was turned away at the door;
     /// - any other 4xx, and 501: `Rejected` (`Corrupt` for `BadDigest` and its kin: the bytes did not arrive as they were sent;
     ///   `Unavailable` for `RequestTimeout`: they did not arrive in time).
@@ -134,7 +134,7 @@ pub enum Refused {
     Precondition,
     /// 409: another request on the same key was under way. It may or may not change the object.
     Conflict,
-    /// 404 without `NoSuchBucket`: [`Cond::Matches`], and there is no object.
+    /// 404 with the code `NoSuchKey`: [`Cond::Matches`], and there is no object.
     Missing,
 }
 

@@ -32,7 +32,7 @@ enum How {
 }
 
 /// Codes with which servers refuse the credentials themselves, so that others, if there are newer ones, may fare better.
-const BAD_CREDENTIALS: [&str; 8] = [
+const BAD_CREDENTIALS: [&str; 9] = [
     "InvalidAccessKeyId",
     "SignatureDoesNotMatch",
     "ExpiredToken",
@@ -41,6 +41,8 @@ const BAD_CREDENTIALS: [&str; 8] = [
     "InvalidSecurity",
     "NoSuchAccessKey",
     "AuthorizationHeaderMalformed",
+    // versitygw's, for an access key that it does not know, with status 404.
+    "XAdminUserNotFound",
 ];
 /// Codes that say that the bytes did not arrive as they were sent.
 const BAD_BYTES: [&str; 5] =
@@ -86,9 +88,15 @@ impl Failure {
         self.code == "NoSuchBucket"
     }
 
+    /// 404, and it is the object that is missing. Only S3's own word for it counts: a proxy's page, an unknown user, a wrong
+    /// path are 404s, too, and none of them says that a crate does not exist.
+    pub(super) fn is_no_object(&self) -> bool {
+        matches!(self.how, How::Status(404)) && matches!(self.code.as_str(), "NoSuchKey" | "NoSuchVersion")
+    }
+
     /// Whether newer credentials could help.
     pub(super) fn blames_credentials(&self) -> bool {
-        matches!(self.how, How::Status(400 | 401 | 403)) && BAD_CREDENTIALS.contains(&self.code.as_str())
+        matches!(self.how, How::Status(400 | 401 | 403 | 404)) && BAD_CREDENTIALS.contains(&self.code.as_str())
     }
 
     /// The error of an operation that changes nothing, or changes the same thing however often it is done.
@@ -128,7 +136,7 @@ impl Failure {
         match self.how {
             How::Status(412) if conditional => Put::Refused(Refused::Precondition),
             How::Status(409) if conditional => Put::Refused(Refused::Conflict),
-            How::Status(404) if conditional && !self.is_no_bucket() => Put::Refused(Refused::Missing),
+            How::Status(404) if conditional && self.is_no_object() => Put::Refused(Refused::Missing),
             How::NoAnswer => Put::Unknown(self.into_error()),
             How::Status(status) if status >= 500 && status != 501 && !self.is_slow_down() => {
                 Put::Unknown(self.into_error())

@@ -149,7 +149,7 @@ impl Store for S3Store {
             Err(failure) => {
                 return match failure.status() {
                     Some(304) => Ok(Get::NotModified),
-                    Some(404) if !failure.is_no_bucket() => Ok(Get::Missing),
+                    _ if failure.is_no_object() => Ok(Get::Missing),
                     _ => Err(failure.into_error()),
                 };
             }
@@ -206,7 +206,7 @@ impl Store for S3Store {
         let sent = self.send(&request, || self.client.delete_object().bucket(&self.config.bucket).key(&key).send());
         match sent.await {
             Ok(_) => Ok(()),
-            Err(failure) if failure.status() == Some(404) && !failure.is_no_bucket() => Ok(()),
+            Err(failure) if failure.is_no_object() => Ok(()),
             Err(failure) => Err(failure.into_error()),
         }
     }

@@ -42,6 +42,8 @@ async fn every_answer_to_a_conditional_put_has_its_outcome() {
         (Fault::Status(409, "OperationAborted"), "refused Conflict"),
         (Fault::Status(404, "NoSuchKey"), "refused Missing"),
         (Fault::Status(404, "NoSuchBucket"), "not sent NoBucket"),
+        (Fault::Status(404, "XAdminUserNotFound"), "not sent Denied"),
+        (Fault::Html(404), "not sent Rejected"),
         (Fault::Status(301, "PermanentRedirect"), "not sent NoBucket"),
         (Fault::Status(307, "TemporaryRedirect"), "not sent NoBucket"),
         (Fault::Status(401, "Unauthorized"), "not sent Denied"),
@@ -79,7 +81,7 @@ async fn every_answer_to_a_conditional_put_has_its_outcome() {
 #[tokio::test]
 async fn no_status_is_taken_for_success() {
     let (server, store) = start().await;
-    for status in (300..600).filter(|status| ![304, 404].contains(status)) {
+    for status in (300..600).filter(|status| *status != 304) {
         server.inject("PUT", "status", Fault::Status(status, "Whatever"), usize::MAX);
         let put = store.put(&key("status"), body("x"), Cond::Matches(Etag::new("e"))).await;
         assert!(!matches!(put, Put::Stored(_)), "{status}: {put:?}");
@@ -88,7 +90,7 @@ async fn no_status_is_taken_for_success() {
     // One attempt each is enough here.
     let mut config = server.config();
     config.timeouts.attempt = Duration::from_secs(5);
-    for status in [300, 301, 307, 400, 401, 403, 405, 409, 412, 416, 429, 500, 501, 502, 503, 504, 599] {
+    for status in [300, 301, 307, 400, 401, 403, 404, 405, 409, 412, 416, 429, 500, 501, 502, 503, 504, 599] {
         let server = S3Server::start(Lie::Honest).await.unwrap();
         let store = server.store().await.unwrap();
         for method in ["GET", "DELETE"] {
