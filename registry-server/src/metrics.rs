@@ -55,6 +55,15 @@ pub fn install() {
             "supercargo_registry_commit_attempts_total",
             "Single conditional writes, by what the store said."
         );
+        describe_counter!(
+            "supercargo_registry_store_calls_total",
+            "Calls of the store, by what it said; repeats by the S3 adapter are one call."
+        );
+        describe_histogram!(
+            "supercargo_registry_store_call_duration_seconds",
+            Unit::Seconds,
+            "From a call of the store to the head of its answer."
+        );
         describe_gauge!("supercargo_registry_store_proven", "1 when the store has shown that it keeps its promises.");
         describe_gauge!("supercargo_registry_build_info", "Always 1; the labels say which build this is.");
         gauge!("supercargo_registry_build_info", "version" => build::VERSION, "commit" => build::COMMIT).set(1.0);
@@ -110,6 +119,12 @@ pub(crate) fn commit(operation: &'static str, outcome: &'static str) {
 /// Counts one conditional write.
 pub(crate) fn commit_attempt(operation: &'static str, outcome: &'static str) {
     counter!("supercargo_registry_commit_attempts_total", "operation" => operation, "outcome" => outcome).increment(1);
+}
+
+/// Counts a call of the store.
+pub(crate) fn store_call(call: &'static str, outcome: &'static str, took: Duration) {
+    counter!("supercargo_registry_store_calls_total", "call" => call, "outcome" => outcome).increment(1);
+    histogram!("supercargo_registry_store_call_duration_seconds", "call" => call).record(took.as_secs_f64());
 }
 
 /// Notes whether the store is proven.

@@ -354,6 +354,7 @@ async fn probes_and_metrics() {
         "supercargo_registry_requests_total{listener=\"public\",route=\"index\",outcome=\"unauthorized\"}",
         "supercargo_registry_request_duration_seconds_bucket{",
         "supercargo_registry_connections{listener=\"internal\"}",
+        "supercargo_registry_store_calls_total{call=\"",
         "supercargo_registry_store_proven 1",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");

@@ -138,7 +138,9 @@ fn ending(place: &Place, reached: &Reached, begun: Instant) {
         say(format_args!("  Reach it    {forward}"));
     }
     say("  Configure   in ~/.cargo/config.toml or a project's .cargo/config.toml:");
-    say(format_args!("                [registries.{REGISTRY}]\n                index = \"{}\"", reached.index));
+    for line in developer::configuration(&reached.index) {
+        say(format_args!("                {line}"));
+    }
     say(format_args!(
         "  Log in      {kubectl} -n {NAMESPACE} get secret developer -o go-template='{{{{.data.token|base64decode}}}}' \\\n                \
          | cargo login --registry {REGISTRY}"

@@ -42,7 +42,9 @@ pub use target::{Credentials, SecretError, StaticKeys, Target};
 
 /// How often a healthy bucket is looked at.
 const HEALTHY: Duration = Duration::from_secs(300);
-/// How soon after a failure, so that a mended one shows within seconds.
+/// How soon after a first failure: often the store is just starting, in the same `kubectl apply`.
+const FAILED_FIRST: Duration = Duration::from_secs(1);
+/// How soon after many, so that a mended one still shows within seconds.
 const FAILED: Duration = Duration::from_secs(15);
 /// How long a write that the store does not support is not sent again.
 const UNSUPPORTED: SignedDuration = SignedDuration::from_hours(1);
@@ -86,6 +88,8 @@ struct Entry {
     digest: [u8; 32],
     s3: S3,
     last: Option<(Timestamp, Outcome)>,
+    /// Passes since the bucket was last usable.
+    failures: u32,
     unsupported: BTreeMap<Aspect, (Timestamp, Failure)>,
 }
 
@@ -97,7 +101,7 @@ impl Buckets {
         let mut entry = match known.filter(|entry| entry.digest == digest) {
             Some(entry) => entry,
             None => match S3::connect(request.target).await {
-                Ok(s3) => Entry { digest, s3, last: None, unsupported: BTreeMap::new() },
+                Ok(s3) => Entry { digest, s3, last: None, failures: 0, unsupported: BTreeMap::new() },
                 Err(failure) => return failed(request, &failure),
             },
         };
@@ -105,7 +109,13 @@ impl Buckets {
             return outcome;
         }
         entry.unsupported.retain(|_, (since, _)| now.duration_since(*since) < UNSUPPORTED);
-        let outcome = pass(&entry.s3, request, &mut entry.unsupported, now).await;
+        let mut outcome = pass(&entry.s3, request, &mut entry.unsupported, now).await;
+        if outcome.usable {
+            entry.failures = 0;
+        } else if !outcome.next_check.is_zero() {
+            outcome.next_check = FAILED.min(FAILED_FIRST * 2u32.saturating_pow(entry.failures));
+            entry.failures += 1;
+        }
         entry.last = Some((now, outcome.clone()));
         self.seen.lock().expect("no panic while it is held").insert(request.uid.to_owned(), entry);
         outcome

@@ -152,3 +152,25 @@ async fn an_aspect_that_may_not_be_written_harms_only_itself() {
     assert_eq!(told(&outcome, "BucketVersioned"), "True/Enforced");
     assert_eq!(outcome.changes.len(), 3, "{:?}", outcome.changes);
 }
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_asked_less_and_less_often_until_it_does() {
+    let fake = FakeS3::start(Kind::Full).await;
+    fake.make_bucket("crates");
+    let mut registry = Registry::new(&fake, BucketSpec::default());
+    let mut second = 0;
+    for turn in ["first", "second"] {
+        fake.refuse(Some((403, "AccessDenied")));
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let wait = registry.pass(second).await.next_check.as_secs();
+            waits.push(wait);
+            second += i64::try_from(wait).unwrap();
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 15, 15], "the {turn} time");
+        fake.refuse(None);
+        let healed = registry.pass(second).await;
+        assert!(healed.usable);
+        second += i64::try_from(healed.next_check.as_secs()).unwrap();
+    }
+}

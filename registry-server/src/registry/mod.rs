@@ -4,7 +4,7 @@
 //! - `publish`, `yank`, `owners`, `tokens`: one closure each over the state that it replaces.
 //! - `index`, `download`, `search`: reads, each revalidated with the store, so that any number of replicas agree.
 //! - `authorise`: from a token's text to a principal, and the one decision on every route.
-//! - `storage`, `format`, `readiness`: the open store, and what has to hold before the first request.
+//! - `storage`, `metered`, `format`, `readiness`: the open store, counted and timed, and what has to hold before the first request.
 //! - `error`: why not, in a user's words.
 
 mod authorise;
@@ -13,6 +13,7 @@ mod download;
 mod error;
 mod format;
 mod index;
+mod metered;
 mod owners;
 mod publish;
 mod readiness;
@@ -30,6 +31,7 @@ use self::commit::Cache;
 pub use self::download::Download;
 pub use self::error::RegistryError;
 pub use self::index::Index;
+use self::metered::Metered;
 pub use self::publish::{Published, Ticket, Upload};
 pub use self::search::{Found, SearchHit};
 pub use self::storage::{Storage, StorageError};
@@ -77,7 +79,7 @@ impl Registry {
             .build();
         let readiness = watch::Sender::new(Verdict::proving());
         Self {
-            store: storage.store(),
+            store: Arc::new(Metered(storage.store())),
             provable: storage.provable(),
             visibility,
             clock,

@@ -11,6 +11,17 @@ use crate::progress;
 /// The name under which the developer's Cargo knows the registry.
 pub(super) const REGISTRY: &str = "company";
 
+/// What a developer writes into Cargo's configuration, line by line: where the registry is, and that Cargo itself keeps the token. A
+/// private registry needs the second ("Registry Authentication" in the Cargo book): Cargo asks no provider by default.
+pub(super) fn configuration(index: &str) -> [String; 4] {
+    [
+        format!("[registries.{REGISTRY}]"),
+        format!("index = \"{index}\""),
+        "[registry]".to_owned(),
+        "global-credential-providers = [\"cargo:token\"]".to_owned(),
+    ]
+}
+
 /// A scratch directory with a `CARGO_HOME` and packages in it, removed when dropped.
 #[derive(Debug)]
 pub(super) struct Laptop {
@@ -46,8 +57,8 @@ impl Laptop {
         if home.exists() {
             std::fs::remove_dir_all(&home).context("emptying the demo's CARGO_HOME")?;
         }
-        let config = format!("[registries.{REGISTRY}]\nindex = \"{}\"\n", self.index);
-        self.write("home/config.toml", &config)?;
+        let config: Vec<String> = configuration(&self.index).map(|line| format!("{line}\n")).into();
+        self.write("home/config.toml", &config.concat())?;
         if let Some(token) = token {
             self.write("home/credentials.toml", &format!("[registries.{REGISTRY}]\ntoken = \"{token}\"\n"))?;
         }

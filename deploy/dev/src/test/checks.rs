@@ -118,9 +118,8 @@ async fn deny() -> Result<Run> {
     tools::ensure(&[Tool::CargoDeny]).await?;
     let program = tools::bin_dir(Tool::CargoDeny)?.join("cargo-deny");
     let config = paths::workspace().join(".deny.toml");
-    let run =
-        Run::new(program).dir(paths::workspace()).args(["--all-features", "--locked", "check", "--config"]).arg(config);
-    Ok(run.args(["bans", "licenses", "sources"]))
+    let run = Run::new(program).dir(paths::workspace()).args(["--all-features", "--locked", "--config"]).arg(config);
+    Ok(run.args(["check", "bans", "licenses", "sources"]))
 }
 
 /// The tests start and stop the servers; here they are only built.

@@ -1,0 +1,65 @@
+//! A store that counts and times its calls: when answers are slow, the first question is whether the store is.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::metrics;
+use crate::store::{Body, Cond, Cursor, Etag, Get, Key, Page, Prefix, Put, Refused, Store, StoreError};
+
+/// Passes every call on, and tells the metrics how it went. A get is timed to its head, not to the end of its body.
+pub(super) struct Metered(pub(super) Arc<dyn Store>);
+
+#[async_trait]
+impl Store for Metered {
+    async fn get(&self, key: &Key, if_none_match: Option<&Etag>) -> Result<Get, StoreError> {
+        let begun = Instant::now();
+        let got = self.0.get(key, if_none_match).await;
+        let outcome = match &got {
+            Ok(Get::Found(_)) => "found",
+            Ok(Get::NotModified) => "not_modified",
+            Ok(Get::Missing) => "missing",
+            Err(error) => error.kind().label(),
+        };
+        metrics::store_call("get", outcome, begun.elapsed());
+        got
+    }
+
+    async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
+        let begun = Instant::now();
+        let put = self.0.put(key, body, cond).await;
+        let outcome = match &put {
+            Put::Stored(_) => "stored",
+            Put::Refused(Refused::Precondition) => "precondition",
+            Put::Refused(Refused::Conflict) => "conflict",
+            Put::Refused(Refused::Missing) => "missing",
+            Put::NotSent(error) => error.kind().label(),
+            Put::Unknown(_) => "unknown",
+        };
+        metrics::store_call("put", outcome, begun.elapsed());
+        put
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError> {
+        let begun = Instant::now();
+        let page = self.0.list(prefix, after).await;
+        metrics::store_call("list", page.as_ref().map_or_else(|error| error.kind().label(), |_| "ok"), begun.elapsed());
+        page
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let done = self.0.delete(key).await;
+        metrics::store_call(
+            "delete",
+            done.as_ref().map_or_else(|error| error.kind().label(), |()| "ok"),
+            begun.elapsed(),
+        );
+        done
+    }
+
+    fn location(&self) -> String {
+        self.0.location()
+    }
+}
