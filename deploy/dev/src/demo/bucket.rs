@@ -4,6 +4,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::Run;
 
+/// The SHA-256 of no bytes: S3 wants it in a header, and curl before version 8 sends it only when told.
+const NO_BODY: &str = "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 /// An object of a bucket.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Object {
@@ -32,7 +35,7 @@ impl Bucket<'_> {
         let secrets = format!("user = \"{access}:{secret}\"\n");
         let answer = Run::new("curl")
             .args(["--config", "-", "--silent", "--show-error", "--max-time", "20"])
-            .args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--write-out", "\n%{http_code}"])
+            .args(["--aws-sigv4", "aws:amz:us-east-1:s3", "--header", NO_BODY, "--write-out", "\n%{http_code}"])
             .arg(url)
             .stdin(secrets)
             .output()
