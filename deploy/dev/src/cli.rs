@@ -2,7 +2,7 @@
 //!
 //! # How a command is added
 //! Write a module with `pub(crate) struct Args` (derives [`clap::Args`]; its doc comment is the command's help) and
-//! `pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode>`. Then add one line to [`commands!`] below, in the order in
+//! `pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode>`. Then add one line to `commands!` below, in the order in
 //! which a newcomer would want to read them. Modules outside `cli/` are named by a `use` above the list.
 
 mod bench;

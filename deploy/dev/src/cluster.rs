@@ -3,7 +3,7 @@
 //!
 //! Flow of `up`: packages, tools, lock, then what is missing of state, certificates, links, cgroups, nodes; wait for the API
 //! server, the nodes and the default ServiceAccount; DNS. Every step makes only what is not there, so `up` also mends: a killed
-//! `up`, a killed node, one node more. Flow of `down`: everything that [`remains`] finds is stopped and removed, with or without
+//! `up`, a killed node, one node more. Flow of `down`: everything that [`remains()`] finds is stopped and removed, with or without
 //! notes.
 //!
 //! Invariants: the state file is written before anything else is made; nothing is found by process number alone; `up` and `down`

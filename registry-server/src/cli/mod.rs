@@ -48,7 +48,7 @@ enum Command {
 /// Where the configuration comes from.
 #[derive(Debug, Clone, Args)]
 struct Source {
-    /// TOML file with the configuration; environment variables SUPERCARGO_<SECTION>_<KEY> win over it
+    /// TOML file with the configuration; environment variables `SUPERCARGO_<SECTION>_<KEY>` win over it
     #[arg(long, value_name = "FILE", env = "SUPERCARGO_CONFIG")]
     config: Option<PathBuf>,
 }

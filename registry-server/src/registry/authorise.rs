@@ -1,5 +1,5 @@
 //! From a token's text to a principal, and from a principal to yes or no. Every route comes through here, and here every
-//! question goes to [`access::decide`].
+//! question goes to [`access::decide()`].
 
 use std::collections::BTreeSet;
 

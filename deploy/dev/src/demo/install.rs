@@ -60,7 +60,7 @@ pub(crate) async fn operator(place: &Place) -> Result<()> {
 /// Applies the quickstart and waits for its registry, with every condition on the way shown.
 pub(crate) async fn registry(place: &Place) -> Result<()> {
     let file = paths::workspace().join("deploy/examples/quickstart.yaml").display().to_string();
-    let applied = place.kubectl.run(&["apply", "--server-side", "-f", &file]).output().await?;
+    let applied = place.kubectl.run(&["apply", "-f", &file]).output().await?;
     for line in applied.lines() {
         say(format_args!("    {line}"));
     }

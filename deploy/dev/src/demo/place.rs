@@ -37,8 +37,8 @@ enum Kind {
 /// References of the two images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Images {
-    operator: Option<String>,
-    registry: Option<String>,
+    operator: String,
+    registry: String,
 }
 
 /// How the registry is reached from this machine.
@@ -61,13 +61,19 @@ impl Place {
         cluster.load(&[&products.operator, &products.registry, &s3_server]).await?;
         let kubectl =
             Kubectl { program: tools::binary("kubectl").await?, kubeconfig: Some(cluster.kubeconfig()), context: None };
-        let images =
-            Images { operator: Some(products.operator.reference()), registry: Some(products.registry.reference()) };
+        let images = Images { operator: products.operator.reference(), registry: products.registry.reference() };
         Ok(Self { kubectl, helm: tools::binary("helm").await?, images, kind: Kind::Here })
     }
 
     /// The cluster of a context in the user's kubeconfig, with images that it can pull.
     pub(crate) async fn elsewhere(context: String, operator: Option<String>, registry: Option<String>) -> Result<Self> {
+        let (Some(operator), Some(registry)) = (operator, registry) else {
+            bail!(
+                "--context also needs --operator-image and --registry-image, which the cluster of {context} can pull. `cargo dev images` \
+                 builds both and prints their archives; kind takes them with `kind load image-archive ARCHIVE`, minikube with \
+                 `minikube image load ARCHIVE`, and for others there is `docker load --input ARCHIVE`, `docker tag`, `docker push`"
+            )
+        };
         let Some(program) = find("kubectl") else {
             bail!("kubectl is not in PATH: install it as for any use of the context {context}")
         };
@@ -96,9 +102,11 @@ impl Place {
         Run::new(&self.helm).args(file).args(context).args(arguments)
     }
 
-    /// `key=value` pairs that tell the chart which images to run.
-    pub(crate) fn image_values(&self) -> Vec<String> {
-        image_values(&self.images)
+    /// `key=value` pairs that tell the chart which images to run. It takes whole references, so that any registry, tag or digest
+    /// will do.
+    pub(crate) fn image_values(&self) -> [String; 2] {
+        let Images { operator, registry } = &self.images;
+        [format!("image.reference={operator}"), format!("registry.image={registry}")]
     }
 
     /// `kubectl` as people have to type it.
@@ -141,24 +149,5 @@ impl Place {
         }
         let (child, port) = self.kubectl.port_forward(NAMESPACE, "service/s3", 7070).await?;
         Ok((format!("http://127.0.0.1:{port}"), Some(child)))
-    }
-}
-
-/// The chart takes whole references, so that any registry, tag or digest will do.
-fn image_values(images: &Images) -> Vec<String> {
-    let operator = images.operator.iter().map(|image| format!("image.reference={image}"));
-    let registry = images.registry.iter().map(|image| format!("registry.image={image}"));
-    operator.chain(registry).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_images_that_were_given_reach_the_chart() {
-        assert!(image_values(&Images::default()).is_empty());
-        let images = Images { operator: Some("host/operator@sha256:ab".into()), registry: None };
-        assert_eq!(image_values(&images), ["image.reference=host/operator@sha256:ab"]);
     }
 }
