@@ -125,7 +125,21 @@ fn every_disagreement_names_the_field_and_both_values() {
             "there in Cargo.toml, not there in",
         ),
         (|m| m.deps[5].kind = Some("odd".into()), "the kind of the dependency `proptest`", "`odd` in"),
-        (|m| m.deps[7].target = Some("cfg(".into()), "the target of the dependency `libc`", "`cfg(` in"),
+        (
+            |m| m.deps[7].target = Some("cfg(".into()),
+            "the target of the dependency `libc`",
+            "a platform or a `cfg()` in Cargo.toml, `cfg(` in",
+        ),
+        (
+            |m| m.deps[7].target = Some(format!("cfg({}", "not(".repeat(100_000))),
+            "the target of the dependency `libc`",
+            "at most 1024 bytes in Cargo.toml, `cfg(not(",
+        ),
+        (
+            |m| m.deps[7].target = Some(format!("cfg({}", "not(".repeat(100))),
+            "the target of the dependency `libc`",
+            "at most 32 nested parentheses in Cargo.toml, `cfg(not(",
+        ),
         (|m| m.deps[2].version_req = "one".into(), "the version requirement of the dependency `itoa`", "`one` in"),
         (
             |m| m.deps[2].version_req = "^1".into(),
