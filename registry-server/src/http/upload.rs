@@ -2,10 +2,12 @@
 
 use std::io::{BufReader, Cursor};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
 
 use crate::config::Limits;
 use crate::krate::metadata::PublishMetadata;
@@ -19,6 +21,21 @@ use crate::registry::{RegistryError, Upload};
 const MEMORY_BYTES_MAX: usize = 1024 * 1024;
 /// How much is set aside before bytes have arrived.
 const RESERVE_BYTES_MAX: usize = 64 * 1024;
+/// How many uploads are opened at once. Each takes a thread, and some ten megabytes beside the upload when it is made to do harm; the others
+/// wait for their turn.
+const CHECKS_AT_ONCE: usize = 4;
+
+/// What all uploads together may take of the machine.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    checks: Arc<Semaphore>,
+}
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self { checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)) }
+    }
+}
 
 /// A `.crate` file that is arriving.
 pub(super) struct Spool {
@@ -105,12 +122,17 @@ pub(super) async fn check(
     sha256: Sha256Digest,
     own: OwnIndexUrls,
     limits: &Limits,
+    room: &Room,
 ) -> Result<Upload, RegistryError> {
     let limits = TarballLimits {
         unpacked_bytes_max: limits.unpacked_bytes_max,
         entries_max: u32::try_from(limits.entries_max).unwrap_or(u32::MAX),
     };
+    let failed = |reason: String| RegistryError::Internal { text: "the checks of the crate failed", reason };
+    let turn = room.checks.clone().acquire_owned().await.map_err(|error| failed(error.to_string()))?;
     let checked = tokio::task::spawn_blocking(move || {
+        // Goes with the thread, which runs on when the client goes away.
+        let _turn = turn;
         let Announced { metadata, name, version } = announced;
         let krate_bytes = body.len();
         let unpacked = match &body {
@@ -128,8 +150,37 @@ pub(super) async fn check(
             Release::check(&metadata, &unpacked, &own).map_err(|error| RegistryError::Invalid(error.to_string()))?;
         Ok(Upload { release, body, sha256 })
     });
-    checked.await.map_err(|error| RegistryError::Internal {
-        text: "the checks of the crate failed",
-        reason: error.to_string(),
-    })?
+    checked.await.map_err(|error| failed(error.to_string()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::krate::packed::Packed;
+
+    fn limits() -> Limits {
+        Config::from_sources(None, []).expect("the defaults are valid").limits
+    }
+
+    #[tokio::test]
+    async fn uploads_wait_for_their_turn_to_be_checked() {
+        let (limits, room) = (limits(), Room::new());
+        let packed = Packed::new("a", "1.0.0");
+        let (metadata, name, version) = PublishMetadata::parse(packed.metadata.to_string().as_bytes()).expect("good");
+        let krate = packed.krate();
+        let sha256 = Sha256Digest::of(&krate);
+        let announced = Announced { metadata, name, version };
+        let checked = check(announced, krate.into(), sha256, OwnIndexUrls::default(), &limits, &room);
+        tokio::pin!(checked);
+
+        let mut others = room.checks.clone().try_acquire_many_owned(4).expect("nobody is checked");
+        let waited = tokio::time::timeout(Duration::from_millis(100), &mut checked).await;
+        assert!(waited.is_err(), "it did not wait");
+        drop(others.split(1));
+        checked.await.expect("a good upload");
+        assert_eq!(room.checks.available_permits(), 1, "it has given its turn back");
+    }
 }
