@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test says no by panicking")]
 #![allow(missing_docs)]
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use supercargo_registry::store::s3_server::{Fault, Lie, S3Server};
@@ -32,6 +34,10 @@ async fn end(child: Child) -> Ended {
     Ended { status: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
+async fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
+    end(command(args, env).spawn().unwrap()).await
+}
+
 /// The variables for the bucket of a server.
 fn bucket(server: &S3Server) -> Vec<(String, String)> {
     let directory = server.credentials_dir().display().to_string();
@@ -44,6 +50,18 @@ fn bucket(server: &S3Server) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec()
+}
+
+async fn with(args: &[&str], env: &[(String, String)], more: &[(&str, &str)]) -> Ended {
+    let mut all: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    all.extend(more);
+    run(args, &all).await
+}
+
+fn write<'a>(directory: &Path, name: &str, text: &str, path: &'a mut String) -> &'a str {
+    std::fs::write(directory.join(name), text).unwrap();
+    *path = directory.join(name).display().to_string();
+    path
 }
 
 /// Ends a process as Kubernetes does.
@@ -74,4 +92,31 @@ async fn a_proof_that_is_terminated_leaves_nothing_behind() {
         assert_eq!(ended.status, Some(if args == ["prove"] { 4 } else { 0 }), "{args:?}: {ended:?}");
         assert_eq!(server.object_keys(), [] as [&str; 0], "{args:?}: {ended:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_replaces_the_authorities_of_the_system() {
+    // Two providers are never compiled in, but a build of everything may have more features than this crate asks for.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let issue = || rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let (known, other) = (issue(), issue());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(known.signing_key.serialize_der()).unwrap();
+    let tls = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![known.cert.der().clone()], key)
+        .unwrap();
+    let server = S3Server::start_tls(Lie::Honest, Arc::new(tls)).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (mut known_file, mut other_file) = (String::new(), String::new());
+    let known = write(dir.path(), "known.pem", &known.cert.pem(), &mut known_file);
+    let other = write(dir.path(), "other.pem", &other.cert.pem(), &mut other_file);
+
+    let env = bucket(&server);
+    let ended = with(&["prove"], &env, &[("SSL_CERT_FILE", known)]).await;
+    assert_eq!(ended.status, Some(0), "the system knows it: {ended:?}");
+    let ended = with(&["prove"], &env, &[("SSL_CERT_FILE", other), ("SUPERCARGO_S3_CA_BUNDLE_FILE", known)]).await;
+    assert_eq!(ended.status, Some(0), "the bundle knows it: {ended:?}");
+    let ended = with(&["prove"], &env, &[("SSL_CERT_FILE", known), ("SUPERCARGO_S3_CA_BUNDLE_FILE", other)]).await;
+    assert_eq!(ended.status, Some(4), "only the system knows it: {ended:?}");
+    assert!(ended.err.contains("certificate"), "{ended:?}");
 }

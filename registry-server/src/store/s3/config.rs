@@ -23,7 +23,7 @@ pub struct S3Config {
     /// Whether the bucket is the first part of the path (`https://host/bucket/key`) instead of the host name. Servers without wildcard
     /// DNS need it.
     pub force_path_style: bool,
-    /// PEM file with certificate authorities to trust beside the system's.
+    /// PEM file with the certificate authorities to trust for the endpoint, instead of the system's.
     pub ca_bundle_file: Option<PathBuf>,
     /// Who asks.
     pub credentials: S3Credentials,
@@ -145,7 +145,7 @@ fn check_endpoint(endpoint: &str) -> Result<(), S3ConfigError> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return refuse("it must begin with http:// or https://".to_owned());
     }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    if endpoint.contains('@') {
         return refuse("credentials do not belong into it".to_owned());
     }
     if uri.query().is_some() || !matches!(uri.path(), "" | "/") {
