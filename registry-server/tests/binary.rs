@@ -64,6 +64,27 @@ fn write<'a>(directory: &Path, name: &str, text: &str, path: &'a mut String) -> 
     path
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn prove_ends_with_0_3_or_4_and_leaves_the_bucket_as_it_was() {
+    for (lie, status, part) in
+        [(Lie::Honest, 0, "register       Passed"), (Lie::IgnoresConditions, 3, "create         Failed")]
+    {
+        let server = S3Server::start(lie).await.unwrap();
+        let ended = with(&["prove"], &bucket(&server), &[]).await;
+        assert_eq!(ended.status, Some(status), "{lie:?}: {ended:?}");
+        assert!(ended.out.contains(part), "{lie:?}: {ended:?}");
+        assert_eq!(server.object_keys(), [] as [&str; 0], "{lie:?}");
+    }
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    let ended = with(&["prove"], &bucket(&server), &[("SUPERCARGO_S3_ENDPOINT", "http://127.0.0.1:1")]).await;
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+
+    server.plant("v1/meta/format", r#"{"version":2}"#);
+    let ended = with(&["prove"], &bucket(&server), &[]).await;
+    assert_eq!(ended.status, Some(3), "{ended:?}");
+    assert!(ended.err.contains("(step format)") && ended.err.contains("the store has format 2"), "{ended:?}");
+}
+
 /// Ends a process as Kubernetes does.
 fn terminate(child: &Child) {
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());

@@ -30,7 +30,7 @@ impl Prove {
         let registry = Registry::new(&storage, config.visibility, clock, entropy);
         let mut signals = Signals::install().map_err(Failure::new)?;
         let stop = CancellationToken::new();
-        let proving = registry.prove(&stop);
+        let proving = registry.examine(&stop);
         tokio::pin!(proving);
         let verdict = tokio::select! {
             verdict = &mut proving => verdict,

@@ -87,22 +87,31 @@ impl Registry {
         verdict
     }
 
-    /// Finds out once whether the store is fit. At `stop` it ends early, and cleans up.
-    pub async fn prove(&self, stop: &CancellationToken) -> Verdict {
-        let verdict = match &self.provable {
+    /// Finds out once whether the store is fit. Leaves nothing in it: a store without a format is fit too. At `stop` it ends early, and cleans
+    /// up.
+    pub async fn examine(&self, stop: &CancellationToken) -> Verdict {
+        let verdict = self.prove(stop).await;
+        if verdict.is_proven() { judge_format(verdict, self.read_format().await.map(drop)) } else { verdict }
+    }
+
+    /// Finds out whether the store keeps its promises, if that is not certain.
+    async fn prove(&self, stop: &CancellationToken) -> Verdict {
+        match &self.provable {
             Some(store) => proof::prove_until(store.clone(), self.new_ulid(), &Effort::default(), stop).await,
             None => proven(Verdict::proving()),
-        };
-        if verdict.is_proven() { judge_format(verdict, self.check_format().await) } else { verdict }
+        }
     }
 
     /// Proves the store until it is proven; ends then, or at `stop`.
     pub async fn keep_proven(self: Arc<Self>, stop: CancellationToken) {
         let mut pause = RETRY_FIRST;
         while !self.readiness().is_proven() {
-            let verdict = self.prove(&stop).await;
+            let mut verdict = self.prove(&stop).await;
             if stop.is_cancelled() {
                 return;
+            }
+            if verdict.is_proven() {
+                verdict = judge_format(verdict, self.check_format().await);
             }
             let wait = match verdict.kind {
                 VerdictKind::Refused => REFUSED_AGAIN,
