@@ -65,6 +65,44 @@ fn write<'a>(directory: &Path, name: &str, text: &str, path: &'a mut String) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn check_config_looks_at_everything_that_s3_names() {
+    const CHECK: &[&str] = &["serve", "--check-config"];
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    let env = bucket(&server);
+    let ended = with(CHECK, &env, &[]).await;
+    assert_eq!((ended.status, ended.out.as_str()), (Some(0), "the configuration is valid\n"), "{ended:?}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let (mut empty, nothing) = (String::new(), dir.path().join("nothing").display().to_string());
+    let empty = write(dir.path(), "empty.pem", "# nothing", &mut empty);
+    for (name, value, part) in [
+        ("SUPERCARGO_S3_BUCKET", "No_Bucket", "`No_Bucket` cannot be a bucket's name"),
+        ("SUPERCARGO_S3_ENDPOINT", "http://10.0.0.1:9000/bucket", "must end with the host or port"),
+        ("SUPERCARGO_S3_CA_BUNDLE_FILE", empty, "empty.pem: there is no certificate in it"),
+        ("SUPERCARGO_S3_CA_BUNDLE_FILE", &nothing, "nothing: No such file"),
+        ("SUPERCARGO_S3_CREDENTIALS_DIR", &nothing, "nothing/AWS_ACCESS_KEY_ID is missing or empty"),
+        ("SUPERCARGO_ADMIN_TOKEN_FILE", &nothing, "cannot read admin.token_file"),
+        ("SUPERCARGO_LIMITS_DRAIN_SECS", "soon", "SUPERCARGO_LIMITS_DRAIN_SECS is \"soon\""),
+        ("SUPERCARGO_LOG_FILTER", "a=b=c", "log.filter is \"a=b=c\""),
+    ] {
+        let ended = with(CHECK, &env, &[(name, value)]).await;
+        assert_eq!(ended.status, Some(2), "{name}={value}: {ended:?}");
+        assert!(ended.err.starts_with("error: ") && ended.err.contains(part), "{part}: {}", ended.err);
+        assert_eq!(ended.out, "", "{name}={value}");
+    }
+    assert!(server.requests().is_empty(), "a check sends nothing: {:?}", server.requests());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_arguments_end_with_2() {
+    for args in [&["serve", "--nonsense"][..], &["nonsense"], &[], &["serve", "--config", "/nowhere.toml"]] {
+        let ended = run(args, &[]).await;
+        assert_eq!(ended.status, Some(2), "{args:?}: {ended:?}");
+    }
+    assert_eq!(run(&["config", "--markdown"], &[]).await.status, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn prove_ends_with_0_3_or_4_and_leaves_the_bucket_as_it_was() {
     for (lie, status, part) in
         [(Lie::Honest, 0, "register       Passed"), (Lie::IgnoresConditions, 3, "create         Failed")]

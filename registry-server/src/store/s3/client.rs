@@ -71,6 +71,13 @@ fn trusts_system(config: &S3Config, has_bundle: bool) -> bool {
     !has_bundle && !config.is_plain_http()
 }
 
+/// Finds what [`build`] would find wrong.
+pub(super) fn check(config: &S3Config) -> Result<(), S3ConfigError> {
+    let bundle = config.ca_bundle()?;
+    let system = trusts_system(config, bundle.is_some());
+    http_client(bundle, system, 0).map(drop)
+}
+
 /// What one operation with a request body of `len` bytes overrides: its deadline, and whether it may be sent twice.
 pub(super) fn for_put(config: &S3Config, len: u64, repeat: bool) -> Builder {
     let retries =

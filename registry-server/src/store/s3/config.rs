@@ -94,6 +94,14 @@ pub enum S3ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The directory with the credentials cannot be used.
+    #[error("the credentials in {}: {problem}", path.display())]
+    Credentials {
+        /// The directory.
+        path: PathBuf,
+        /// Which file, and what is wrong with it.
+        problem: String,
+    },
     /// The machine has no certificate authorities, and HTTPS needs them.
     #[error(
         "this machine has no CA certificates, so no HTTPS server can be trusted: install ca-certificates, set SSL_CERT_FILE, or configure a CA bundle"
