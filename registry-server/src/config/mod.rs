@@ -16,6 +16,7 @@ mod sources;
 mod tests;
 
 pub use base_url::BaseUrl;
+pub(crate) use base_url::masked;
 use sources::Values;
 
 use crate::access::Visibility;
@@ -256,7 +257,7 @@ fn read_public_url(values: &mut Values) -> Option<BaseUrl> {
     match BaseUrl::parse(&text) {
         Ok(url) => Some(url),
         Err(reason) => {
-            values.problem(values.place("public.url"), format!("is \"{text}\", {reason}"));
+            values.problem(values.place("public.url"), format!("is \"{}\", {reason}", masked(&text)));
             None
         }
     }
@@ -301,7 +302,7 @@ fn read_s3(values: &mut Values) -> Option<S3> {
     if let Some(text) = &endpoint
         && let Err(reason) = BaseUrl::parse(text)
     {
-        values.problem(values.place("s3.endpoint"), format!("is \"{text}\", {reason}"));
+        values.problem(values.place("s3.endpoint"), format!("is \"{}\", {reason}", masked(text)));
     }
     let force_path_style = values.parse("s3.force_path_style", |text| text.parse().ok());
     let Some(bucket) = values.text("s3.bucket") else {

@@ -128,3 +128,27 @@ fn the_readme_has_the_table() {
         "registry-server/README.md does not hold this table (supercargo-registry config --markdown):\n{table}"
     );
 }
+
+#[test]
+fn passwords_in_urls_are_not_repeated() {
+    let secret = "s3cr/t:p@ss";
+    for text in [
+        format!("https://ann:{secret}@crates.example.com"),
+        format!("https:/ann:{secret}@crates.example.com"),
+        format!("ann:{secret}@crates.example.com"),
+    ] {
+        let s3 = [("SUPERCARGO_STORAGE_KIND", "s3"), ("SUPERCARGO_S3_BUCKET", "bucket")];
+        let told = [
+            problems("", &[("SUPERCARGO_PUBLIC_URL", &text)]),
+            problems("", &[("SUPERCARGO_S3_ENDPOINT", text.as_str()), s3[0], s3[1]]),
+            // Without quotes it is not TOML, and the parser shows the line.
+            problems(&format!("[public]\nurl = {text}\n"), &[]),
+        ];
+        for told in told {
+            assert!(told.contains("***@crates.example.com"), "{told}");
+            assert!(!["ann", "s3cr", "p@ss"].iter().any(|part| told.contains(part)), "{told}");
+        }
+    }
+    assert_eq!(masked("https://a:b@c"), "https://***@c");
+    assert_eq!(masked("https://crates.example.com"), "https://crates.example.com");
+}

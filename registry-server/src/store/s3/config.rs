@@ -7,6 +7,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::config::masked;
 use crate::store::KeyPrefix;
 
 /// A bucket and the way to it.
@@ -81,7 +82,7 @@ pub enum S3ConfigError {
         "the endpoint `{endpoint}` is not usable: {problem}; it looks like https://s3.example.com or http://10.0.0.5:9000"
     )]
     Endpoint {
-        /// As configured.
+        /// As configured, without what may be a password.
         endpoint: String,
         /// What is wrong with it.
         problem: String,
@@ -145,7 +146,7 @@ impl S3Config {
 }
 
 fn check_endpoint(endpoint: &str) -> Result<(), S3ConfigError> {
-    let refuse = |problem: String| Err(S3ConfigError::Endpoint { endpoint: endpoint.to_owned(), problem });
+    let refuse = |problem: String| Err(S3ConfigError::Endpoint { endpoint: masked(endpoint), problem });
     let uri: http::Uri = match endpoint.parse() {
         Ok(uri) => uri,
         Err(err) => return refuse(err.to_string()),
