@@ -97,6 +97,11 @@ fn what_does_not_go_together_is_refused() {
     assert!(problems("[storage]\nkind = \"s3\"\n", &[]).contains("\"s3.bucket\" is missing"));
     assert!(problems("[public]\ntls_certificate = \"a.pem\"\n", &[]).contains("needs \"public.tls_private_key\" too"));
     assert!(problems("[limits]\ncrate_bytes_max = 536870913\n", &[]).contains("512 MiB"));
+    let text = problems("[limits]\ncrate_bytes_max = 20\nspool_bytes_max = 10\n", &[]);
+    assert!(
+        text.contains("\"limits.spool_bytes_max\" is 10, which holds no crate of limits.crate_bytes_max (20"),
+        "{text}"
+    );
     assert!(problems("[storage]\nprefix = \"/a\"\n", &[]).contains("storage.prefix"));
     assert!(problems("[public\n", &[]).contains("line 1"));
 }

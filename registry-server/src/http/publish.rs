@@ -107,7 +107,7 @@ async fn receive(
                     announced = Some((Announced { metadata, name, version }, ticket));
                 }
                 BodyEvent::CrateLength(len) => {
-                    spool = Some(Spool::new(len.into(), state.limits.spool_dir.clone()).await?)
+                    spool = Some(Spool::new(len, state.limits.spool_dir.clone(), &state.room).await?)
                 }
                 BodyEvent::Crate(bytes) => {
                     spool.as_mut().expect("the length comes before the bytes").write(&bytes).await?

@@ -27,7 +27,7 @@ impl PublicState {
             public_url: config.public_url.clone(),
             tls: config.public.tls.is_some(),
             limits: Arc::new(config.limits.clone()),
-            room: Room::new(),
+            room: Room::new(&config.limits),
         }
     }
 }

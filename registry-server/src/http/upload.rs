@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Limits;
 use crate::krate::metadata::PublishMetadata;
@@ -29,11 +29,24 @@ const CHECKS_AT_ONCE: usize = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Room {
     checks: Arc<Semaphore>,
+    /// One permit per byte in a temporary file.
+    spool: Arc<Semaphore>,
 }
 
 impl Room {
-    pub(super) fn new() -> Self {
-        Self { checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)) }
+    pub(super) fn new(limits: &Limits) -> Self {
+        let bytes = usize::try_from(limits.spool_bytes_max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { checks: Arc::new(Semaphore::new(CHECKS_AT_ONCE)), spool: Arc::new(Semaphore::new(bytes)) }
+    }
+
+    /// Space for a file of `len` bytes, or nothing: whoever waits for space holds a connection, and its client can come again.
+    fn space(&self, len: u32) -> Result<OwnedSemaphorePermit, RegistryError> {
+        self.spool.clone().try_acquire_many_owned(len).map_err(|_| {
+            tracing::warn!(bytes = len, "an upload found no space: limits.spool_bytes_max is in use");
+            RegistryError::Busy(
+                "too many large uploads are under way at the same time; nothing was stored, repeat the command in a moment",
+            )
+        })
     }
 }
 
@@ -46,7 +59,7 @@ pub(super) struct Spool {
 
 enum Sink {
     Memory(Vec<u8>),
-    File { file: tokio::fs::File, path: tempfile::TempPath },
+    File { file: tokio::fs::File, path: tempfile::TempPath, space: OwnedSemaphorePermit },
 }
 
 fn internal(error: &std::io::Error) -> RegistryError {
@@ -57,12 +70,14 @@ fn internal(error: &std::io::Error) -> RegistryError {
 }
 
 impl Spool {
-    /// Makes room for `len` bytes. The file, if it takes one, has no name that outlives this value.
-    pub(super) async fn new(len: u64, directory: Option<PathBuf>) -> Result<Self, RegistryError> {
+    /// Makes room for `len` bytes. The file, if it takes one, has no name that outlives this value, and its whole length is taken from the
+    /// space for all of them at once: an upload that has begun will find space to its end.
+    pub(super) async fn new(len: u32, directory: Option<PathBuf>, room: &Room) -> Result<Self, RegistryError> {
         let small = usize::try_from(len).ok().filter(|len| *len <= MEMORY_BYTES_MAX);
         let sink = match small {
             Some(len) => Sink::Memory(Vec::with_capacity(len.min(RESERVE_BYTES_MAX))),
             None => {
+                let space = room.space(len)?;
                 let made = tokio::task::spawn_blocking(move || {
                     let builder = tempfile::Builder::new().prefix("supercargo-upload-").to_owned();
                     match directory {
@@ -76,7 +91,7 @@ impl Spool {
                     .and_then(|made| made)
                     .map_err(|error| internal(&error))?
                     .into_parts();
-                Sink::File { file: tokio::fs::File::from_std(file), path }
+                Sink::File { file: tokio::fs::File::from_std(file), path, space }
             }
         };
         Ok(Self { sha256: Sha256::new(), len: 0, sink })
@@ -99,9 +114,9 @@ impl Spool {
         let sha256 = Sha256Digest::from_bytes(self.sha256.finalize().into());
         let body = match self.sink {
             Sink::Memory(memory) => Body::Bytes(memory.into()),
-            Sink::File { mut file, path } => {
+            Sink::File { mut file, path, space } => {
                 file.flush().await.map_err(|error| internal(&error))?;
-                Body::File(SpooledFile::new(path, self.len, sha256))
+                Body::File(SpooledFile::within(Some(space), path, self.len, sha256))
             }
         };
         Ok((body, sha256))
@@ -167,7 +182,8 @@ mod tests {
 
     #[tokio::test]
     async fn uploads_wait_for_their_turn_to_be_checked() {
-        let (limits, room) = (limits(), Room::new());
+        let limits = limits();
+        let room = Room::new(&limits);
         let packed = Packed::new("a", "1.0.0");
         let (metadata, name, version) = PublishMetadata::parse(packed.metadata.to_string().as_bytes()).expect("good");
         let krate = packed.krate();
@@ -182,5 +198,24 @@ mod tests {
         drop(others.split(1));
         checked.await.expect("a good upload");
         assert_eq!(room.checks.available_permits(), 1, "it has given its turn back");
+    }
+
+    #[tokio::test]
+    async fn files_of_uploads_share_one_space_and_give_it_back() {
+        let limits = Limits { spool_bytes_max: 5 << 20, ..limits() };
+        let room = Room::new(&limits);
+        let spool = |megabytes: u32| Spool::new(megabytes << 20, None, &room);
+        let (one, two) = (spool(2).await.expect("space"), spool(3).await.expect("space"));
+        let Err(error) = spool(2).await else { panic!("there is no space") };
+        assert!(matches!(error, RegistryError::Busy(text) if text.contains("too many large uploads")), "{error:?}");
+        spool(1).await.expect("small ones are in memory");
+
+        drop(two);
+        let (body, _) = one.finish().await.expect("a file");
+        let copy = body.clone();
+        drop(body);
+        assert_eq!(room.spool.available_permits(), 3 << 20, "as long as anybody has the file");
+        drop(copy);
+        assert_eq!(room.spool.available_permits(), 5 << 20);
     }
 }
