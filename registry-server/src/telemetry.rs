@@ -40,7 +40,9 @@ pub fn check(log: &Log) -> Result<EnvFilter, TelemetryError> {
 /// # Errors
 /// The filter does not parse, or there is a subscriber already.
 pub fn init(log: &Log) -> Result<(), TelemetryError> {
-    let registry = tracing_subscriber::registry().with(check(log)?);
+    // At `trace`, warp says every part of a path that it looks at; a token may stand there by mistake.
+    let no_paths = "warp::filters::path=debug".parse().expect("a directive");
+    let registry = tracing_subscriber::registry().with(check(log)?.add_directive(no_paths));
     let installed = match log.format {
         LogFormat::Text => {
             let layer = tracing_subscriber::fmt::layer()

@@ -20,19 +20,13 @@ use supercargo_registry::ambient::{Clock, Entropy};
 use supercargo_registry::krate::packed::{Packed, body};
 use supercargo_registry::registry::Storage;
 use supercargo_registry::server::{self, Stop};
-use supercargo_registry::store::MemoryStore;
 use support::client::{Answer, Raw, send, send_over, send_over_http2};
-use support::{TestServer, keys, noise};
+use support::{TestServer, publish_head};
 use tokio::net::TcpStream;
 
 const MEMORY: &str = "[storage]\nkind = \"memory\"\n";
 /// Longer than anything here takes, so that a hang fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn publish_head(token: &str, length: usize) -> Vec<u8> {
-    format!("PUT /api/v1/crates/new HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: {length}\r\n\r\n")
-        .into_bytes()
-}
 
 async fn get(address: SocketAddr, path: &str) -> Answer {
     send(address, Request::get(path), "").await
@@ -130,50 +124,6 @@ async fn connections_above_the_cap_wait() {
     assert!(!second.is_finished());
     drop(first);
     assert_eq!(tokio::time::timeout(PATIENCE, second).await.expect("its turn").expect("no panic").status, 200);
-    server.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn large_uploads_wait_in_a_file_and_leave_none_behind() {
-    let spool = tempfile::tempdir().expect("a directory");
-    let toml = format!("{MEMORY}[limits]\nspool_dir = \"{}\"\n", spool.path().display());
-    let store = Arc::new(MemoryStore::new());
-    let server = TestServer::with(&support::config(&toml), &Storage::Trusted(store.clone())).await;
-    let token = server.token("ann").await;
-    let files = || std::fs::read_dir(spool.path()).expect("readable").count();
-    let large = Packed::new("large", "1.0.0").with_source(&noise(3 << 20)).body();
-    assert!(large.len() > 2 << 20);
-
-    // Cut in the middle.
-    let mut cut = Raw::connect(server.running.public).await;
-    cut.write(&publish_head(&token, large.len())).await;
-    cut.write(&large[..large.len() - 1]).await;
-    let spooled = async {
-        while files() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, spooled).await.expect("the upload is in a file");
-    drop(cut);
-    let gone = async {
-        while files() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, gone).await.expect("a cut upload leaves no file");
-    assert_eq!(keys(&store).await, ["v1/token/*"]);
-
-    let request = || Request::put("/api/v1/crates/new").header("authorization", &token);
-    let answer = send(server.running.public, request(), large.clone()).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(files(), 0);
-    let download = send(
-        server.running.public,
-        Request::get("/api/v1/crates/large/1.0.0/download").header("authorization", &token),
-        "",
-    )
-    .await;
-    assert_eq!(download.body.len(), Packed::new("large", "1.0.0").with_source(&noise(3 << 20)).krate().len());
     server.stop().await;
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use supercargo_registry::store::faulty::Faulty;
-use supercargo_registry::store::proof::{Effort, Outcome, Provable, Verdict, VerdictKind, prove};
+use supercargo_registry::store::proof::{Effort, Outcome, Provable, Verdict, VerdictKind, prove, prove_until};
 use supercargo_registry::store::s3_server::{Fault, Lie, S3Server};
 use supercargo_registry::store::{FileStore, KeyPrefix, MemoryStore, S3Store, Ulid};
+use tokio_util::sync::CancellationToken;
 
 #[path = "store_support/mod.rs"]
 mod support;
@@ -165,4 +166,53 @@ async fn a_bad_network_is_not_taken_for_a_lying_store() {
     server.inject("PUT", "register", Fault::Status(503, "SlowDown"), 10);
     let verdict = verdict(server.store().await.unwrap()).await;
     assert_ne!(verdict.kind, VerdictKind::Refused, "{verdict:?}");
+}
+
+/// A server whose proof stands still in the middle, with objects in the bucket.
+async fn in_the_middle() -> (S3Server, Arc<dyn Provable>) {
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    server.inject("PUT", "race-small-1", Fault::Stall, usize::MAX);
+    let store = Arc::new(server.store().await.unwrap());
+    (server, store)
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let waited = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waited).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+fn has_begun(server: &S3Server) -> bool {
+    server.object_keys().iter().any(|key| key.ends_with("race-small-0"))
+        && server.requests().iter().any(|request| request.path.contains("race-small-1"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_is_stopped_leaves_nothing_behind() {
+    let (server, store) = in_the_middle().await;
+    let stop = CancellationToken::new();
+    let proving = tokio::spawn({
+        let stop = stop.clone();
+        async move { prove_until(store, RUN, &Effort::default(), &stop).await }
+    });
+    until("the proof is in the middle", || has_begun(&server)).await;
+    let began = Instant::now();
+    stop.cancel();
+    let verdict = proving.await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert_eq!(verdict.kind, VerdictKind::Unreachable, "{verdict:?}");
+    assert!(verdict.message.contains("the proof was stopped"), "{}", verdict.message);
+    assert_eq!(server.object_keys(), [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_is_dropped_leaves_nothing_behind() {
+    let (server, store) = in_the_middle().await;
+    let proving = tokio::spawn(async move { prove(store, RUN, &Effort::default()).await });
+    until("the proof is in the middle", || has_begun(&server)).await;
+    proving.abort();
+    until("it cleans up", || server.object_keys().is_empty()).await;
 }

@@ -1,9 +1,11 @@
 //! `supercargo-registry prove`.
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use super::{Failure, Source, ambient, say};
 use crate::registry::{Registry, Storage};
+use crate::server::Signals;
 use crate::store::proof::VerdictKind;
 use crate::telemetry;
 
@@ -26,7 +28,18 @@ impl Prove {
         let storage = Storage::open(&config.storage).await.map_err(Failure::wrong)?;
         let (clock, entropy) = ambient();
         let registry = Registry::new(&storage, config.visibility, clock, entropy);
-        let verdict = registry.prove().await;
+        let mut signals = Signals::install().map_err(Failure::new)?;
+        let stop = CancellationToken::new();
+        let proving = registry.examine(&stop);
+        tokio::pin!(proving);
+        let verdict = tokio::select! {
+            verdict = &mut proving => verdict,
+            _ = signals.next() => {
+                // It deletes what it wrote, and ends.
+                stop.cancel();
+                proving.await
+            }
+        };
         for step in &verdict.steps {
             let detail = if step.detail.is_empty() { String::new() } else { format!("  {}", step.detail) };
             say(&format!("{:<14} {:<14} {:>6} ms{detail}", step.step, format!("{:?}", step.outcome), step.millis));

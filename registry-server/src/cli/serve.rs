@@ -20,7 +20,8 @@ const FIRST_USER: &str = "admin";
 pub(super) struct Serve {
     #[command(flatten)]
     source: Source,
-    /// Check the configuration, the certificate and credential files that it names, and stop; nothing is listened on and no store is opened
+    /// Check the configuration and all files that it names (certificates, credentials, the CA bundle), and stop; nothing is listened on and
+    /// no store is opened
     #[arg(long)]
     check_config: bool,
 }
@@ -30,6 +31,7 @@ impl Serve {
         let config = self.source.load().map_err(Failure::wrong)?;
         if self.check_config {
             server::check(&config).map_err(Failure::wrong)?;
+            Storage::check(&config.storage).map_err(Failure::wrong)?;
             say("the configuration is valid");
             return Ok(());
         }

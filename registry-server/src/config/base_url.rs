@@ -22,7 +22,8 @@ impl BaseUrl {
         if authority.host().is_empty() {
             return Err("but has no host");
         }
-        if authority.as_str().contains('@') {
+        // Anywhere: a password with a slash in it ends the authority.
+        if text.contains('@') {
             return Err("but may not carry a user or a password");
         }
         if url.query().is_some() || text.contains('#') {
@@ -44,6 +45,13 @@ impl BaseUrl {
     pub fn index(&self) -> String {
         format!("sparse+{}/index/", self.0)
     }
+}
+
+/// A text that should have been a URL, for a message: whatever stands before an `@` may be a password.
+pub(crate) fn masked(text: &str) -> String {
+    let Some(at) = text.rfind('@') else { return text.to_owned() };
+    let scheme = text[..at].find("://").map_or("", |end| &text[..end + 3]);
+    format!("{scheme}***{}", &text[at..])
 }
 
 impl fmt::Display for BaseUrl {

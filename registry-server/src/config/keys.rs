@@ -185,6 +185,12 @@ pub const KEYS: &[Key] = &[
         "where uploads above 1 MiB wait while they are checked; without it, the system's temporary directory",
     ),
     key(
+        "limits.spool_bytes_max",
+        Kind::Bytes,
+        Some("1073741824"),
+        "space for such uploads, all together; what does not fit is answered with 503; at least limits.crate_bytes_max",
+    ),
+    key(
         "log.format",
         Kind::OneOf(&["text", "json"]),
         Some("text"),

@@ -16,6 +16,7 @@ mod sources;
 mod tests;
 
 pub use base_url::BaseUrl;
+pub(crate) use base_url::masked;
 use sources::Values;
 
 use crate::access::Visibility;
@@ -125,6 +126,8 @@ pub struct Limits {
     pub drain: Duration,
     /// Where large uploads wait; `None` is the system's temporary directory.
     pub spool_dir: Option<PathBuf>,
+    /// What all of them together may take there.
+    pub spool_bytes_max: u64,
 }
 
 /// How to log.
@@ -256,7 +259,7 @@ fn read_public_url(values: &mut Values) -> Option<BaseUrl> {
     match BaseUrl::parse(&text) {
         Ok(url) => Some(url),
         Err(reason) => {
-            values.problem(values.place("public.url"), format!("is \"{text}\", {reason}"));
+            values.problem(values.place("public.url"), format!("is \"{}\", {reason}", masked(&text)));
             None
         }
     }
@@ -301,7 +304,7 @@ fn read_s3(values: &mut Values) -> Option<S3> {
     if let Some(text) = &endpoint
         && let Err(reason) = BaseUrl::parse(text)
     {
-        values.problem(values.place("s3.endpoint"), format!("is \"{text}\", {reason}"));
+        values.problem(values.place("s3.endpoint"), format!("is \"{}\", {reason}", masked(text)));
     }
     let force_path_style = values.parse("s3.force_path_style", |text| text.parse().ok());
     let Some(bucket) = values.text("s3.bucket") else {
@@ -334,12 +337,19 @@ fn read_limits(values: &mut Values) -> Option<Limits> {
     let header_read = number("limits.header_read_secs").map(Duration::from_secs);
     let body_read = number("limits.body_read_secs").map(Duration::from_secs);
     let drain = number("limits.drain_secs").map(Duration::from_secs);
+    let spool_bytes_max = number("limits.spool_bytes_max");
     if let Some(bytes) = crate_bytes_max.filter(|bytes| *bytes > CRATE_BYTES_CEILING) {
         let place = values.place("limits.crate_bytes_max");
         values.problem(
             place,
             format!("is {bytes}, but Cargo unpacks at most {CRATE_BYTES_CEILING} bytes (512 MiB) of a crate"),
         );
+    }
+    if let (Some(space), Some(one)) = (spool_bytes_max, crate_bytes_max)
+        && space < one
+    {
+        let place = values.place("limits.spool_bytes_max");
+        values.problem(place, format!("is {space}, which holds no crate of limits.crate_bytes_max ({one} bytes)"));
     }
     Some(Limits {
         crate_bytes_max: crate_bytes_max?,
@@ -354,5 +364,6 @@ fn read_limits(values: &mut Values) -> Option<Limits> {
         body_read: body_read?,
         drain: drain?,
         spool_dir: read_path(values, "limits.spool_dir"),
+        spool_bytes_max: spool_bytes_max?,
     })
 }

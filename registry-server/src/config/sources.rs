@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::base_url::masked;
 use super::keys::{self, KEYS, Key, Kind, PREFIX};
 use super::{ConfigError, Problem};
 
@@ -11,6 +12,11 @@ use super::{ConfigError, Problem};
 struct Given {
     text: String,
     place: String,
+}
+
+/// The TOML parser's message, whose excerpt may show a line with a URL.
+fn masked_lines(text: &str) -> String {
+    text.trim_end().lines().map(masked).collect::<Vec<_>>().join("\n")
 }
 
 /// The values of all keys that somebody gave; [`Values::text`] falls back to the table's default.
@@ -30,7 +36,7 @@ impl Values {
         let mut values = Self::default();
         if let Some(text) = toml_text {
             let table: toml::Table = toml::from_str(text).map_err(|error| ConfigError {
-                problems: vec![Problem { place: "the file".into(), text: error.to_string().trim_end().into() }],
+                problems: vec![Problem { place: "the file".into(), text: masked_lines(&error.to_string()) }],
             })?;
             values.read_file(&table);
         }

@@ -97,6 +97,11 @@ fn what_does_not_go_together_is_refused() {
     assert!(problems("[storage]\nkind = \"s3\"\n", &[]).contains("\"s3.bucket\" is missing"));
     assert!(problems("[public]\ntls_certificate = \"a.pem\"\n", &[]).contains("needs \"public.tls_private_key\" too"));
     assert!(problems("[limits]\ncrate_bytes_max = 536870913\n", &[]).contains("512 MiB"));
+    let text = problems("[limits]\ncrate_bytes_max = 20\nspool_bytes_max = 10\n", &[]);
+    assert!(
+        text.contains("\"limits.spool_bytes_max\" is 10, which holds no crate of limits.crate_bytes_max (20"),
+        "{text}"
+    );
     assert!(problems("[storage]\nprefix = \"/a\"\n", &[]).contains("storage.prefix"));
     assert!(problems("[public\n", &[]).contains("line 1"));
 }
@@ -127,4 +132,28 @@ fn the_readme_has_the_table() {
         readme.contains(&table),
         "registry-server/README.md does not hold this table (supercargo-registry config --markdown):\n{table}"
     );
+}
+
+#[test]
+fn passwords_in_urls_are_not_repeated() {
+    let secret = "s3cr/t:p@ss";
+    for text in [
+        format!("https://ann:{secret}@crates.example.com"),
+        format!("https:/ann:{secret}@crates.example.com"),
+        format!("ann:{secret}@crates.example.com"),
+    ] {
+        let s3 = [("SUPERCARGO_STORAGE_KIND", "s3"), ("SUPERCARGO_S3_BUCKET", "bucket")];
+        let told = [
+            problems("", &[("SUPERCARGO_PUBLIC_URL", &text)]),
+            problems("", &[("SUPERCARGO_S3_ENDPOINT", text.as_str()), s3[0], s3[1]]),
+            // Without quotes it is not TOML, and the parser shows the line.
+            problems(&format!("[public]\nurl = {text}\n"), &[]),
+        ];
+        for told in told {
+            assert!(told.contains("***@crates.example.com"), "{told}");
+            assert!(!["ann", "s3cr", "p@ss"].iter().any(|part| told.contains(part)), "{told}");
+        }
+    }
+    assert_eq!(masked("https://a:b@c"), "https://***@c");
+    assert_eq!(masked("https://crates.example.com"), "https://crates.example.com");
 }

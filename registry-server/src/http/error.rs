@@ -75,6 +75,7 @@ fn status(error: &RegistryError, bad_token: BadToken) -> StatusCode {
         RegistryError::Contended { .. }
         | RegistryError::Unclear { .. }
         | RegistryError::NotReady(_)
+        | RegistryError::Busy(_)
         | RegistryError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         RegistryError::Broken { .. } | RegistryError::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     }

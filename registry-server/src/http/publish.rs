@@ -71,7 +71,7 @@ async fn publish(
     labels.user = principal.user().map(ToString::to_string);
     let arrived = receive(state, &principal, body, labels).await?;
     let own = caller.own_index_urls();
-    let upload = check(arrived.announced, arrived.body, arrived.sha256, own, &state.limits).await?;
+    let upload = check(arrived.announced, arrived.body, arrived.sha256, own, &state.limits, &state.room).await?;
     let (registry, ticket) = (state.registry.clone(), arrived.ticket);
     state.registry.detached(async move { registry.publish(ticket, upload).await }).await
 }
@@ -107,7 +107,7 @@ async fn receive(
                     announced = Some((Announced { metadata, name, version }, ticket));
                 }
                 BodyEvent::CrateLength(len) => {
-                    spool = Some(Spool::new(len.into(), state.limits.spool_dir.clone()).await?)
+                    spool = Some(Spool::new(len, state.limits.spool_dir.clone(), &state.room).await?)
                 }
                 BodyEvent::Crate(bytes) => {
                     spool.as_mut().expect("the length comes before the bytes").write(&bytes).await?

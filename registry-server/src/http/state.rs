@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::admin::AdminCredential;
+use super::upload::Room;
 use crate::config::{BaseUrl, Config, Limits};
 use crate::registry::Registry;
 
@@ -15,6 +16,7 @@ pub struct PublicState {
     /// Whether the listener speaks TLS: the scheme of URLs that are derived from requests.
     pub(super) tls: bool,
     pub(super) limits: Arc<Limits>,
+    pub(super) room: Room,
 }
 
 impl PublicState {
@@ -25,6 +27,7 @@ impl PublicState {
             public_url: config.public_url.clone(),
             tls: config.public.tls.is_some(),
             limits: Arc::new(config.limits.clone()),
+            room: Room::new(&config.limits),
         }
     }
 }

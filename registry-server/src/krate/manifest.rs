@@ -5,7 +5,6 @@
 //! left out. A manifest that is not so was not packed by Cargo, and what cannot be read without guessing is refused.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use cargo_platform::Platform;
 use cargo_util_schemas::manifest::{
@@ -18,7 +17,7 @@ use super::text::shown;
 use super::index::{DependencyKind, IndexArtifact};
 use super::name::NameError;
 use super::version::VersionError;
-use super::{CrateName, Version};
+use super::{CrateName, Version, platform};
 
 /// What is taken from a packed manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +104,7 @@ impl PackedManifest {
             read_table(&mut deps, &no_target, kind, table)?;
         }
         for (target, tables) in toml.target.iter().flatten() {
-            let platform = Platform::from_str(target)
+            let platform = platform::parse(target)
                 .map_err(|error| ManifestError::Target { target: shown(target), why: shown(&error.to_string()) })?;
             let platform = Some(platform);
             read_table(&mut deps, &platform, DependencyKind::Normal, tables.dependencies.as_ref())?;
@@ -237,11 +236,11 @@ pub enum ManifestError {
     #[error("in the packed Cargo.toml, {0}")]
     Version(#[from] VersionError),
     /// A `[target.…]` key.
-    #[error("in the packed Cargo.toml, `[target.'{target}']` is neither a platform nor a `cfg()`: {why}")]
+    #[error("in the packed Cargo.toml, `[target.'{target}']` cannot be used: {why}")]
     Target {
         /// The key.
         target: String,
-        /// What the parser says.
+        /// What is wrong with it.
         why: String,
     },
     /// A dependency without version.

@@ -154,6 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn depth_takes_no_stack() {
+        let nested = |field: &str| {
+            let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
+            format!(r#"{{"name":"a","vers":"1.0.0","deps":[],"{field}":{open}{close}}}"#)
+        };
+        // What is ignored is skipped without descending into it; what is read has a type, and no type here is deep.
+        PublishMetadata::parse(nested("unknown").as_bytes()).expect("newer Cargos send more");
+        let error = PublishMetadata::parse(nested("license").as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("invalid type: sequence"), "{error}");
+    }
+
+    #[test]
     fn absent_null_and_set_are_three_things() {
         let json = br#"{"name":"a","vers":"1.0.0","deps":[],"license":null,"links":"z","badges":{},"new_field":1}"#;
         let (metadata, name, version) = PublishMetadata::parse(json).unwrap();

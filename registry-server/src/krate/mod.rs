@@ -7,7 +7,7 @@
 //! - [`name`], [`version`], [`cksum`], [`owner`]: parse once, then trust the type;
 //! - [`index`]: the sparse index file of one crate, byte for byte;
 //! - [`publish_body`], [`metadata`]: what `cargo publish` sends;
-//! - [`tarball`], [`manifest`]: the packed crate, opened under limits, and the `Cargo.toml` in it;
+//! - [`tarball`], [`platform`], [`manifest`]: the packed crate, opened under limits, and the `Cargo.toml` in it;
 //! - [`release`]: upload and manifest agree, so this version may enter the index;
 //! - [`record`]: the object in the bucket that holds all there is to know about one crate.
 //!
@@ -22,6 +22,7 @@ pub mod name;
 pub mod owner;
 #[cfg(feature = "test-support")]
 pub mod packed;
+pub mod platform;
 pub mod publish_body;
 pub mod record;
 pub mod release;

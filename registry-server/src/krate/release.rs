@@ -1,6 +1,7 @@
 //! A version that may enter the index: its packed `Cargo.toml` is read and agrees with what Cargo said of it.
 
 mod agree;
+mod limits;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use super::text::shown;
 use super::{Cksum, CrateName, IndexEntry, Version};
 
 pub use agree::Disagreement;
+pub use limits::LimitError;
 
 /// The index URLs of this registry, such as `sparse+https://crates.example.com/index/`. A dependency on one of them is a
 /// dependency on this registry, which index lines write by leaving the registry out.
@@ -87,6 +89,7 @@ impl Release {
     /// [`ReleaseError`] names the field and both values.
     pub fn check(metadata: &PublishMetadata, unpacked: &Unpacked, own: &OwnIndexUrls) -> Result<Self, ReleaseError> {
         let manifest = PackedManifest::parse(&unpacked.manifest)?;
+        limits::check(&manifest)?;
         let registries = agree::agree(metadata, &manifest)?;
         let deps = manifest.deps.iter().zip(registries).map(|(dep, registry)| IndexDependency {
             name: dep.name_in_toml.clone(),
@@ -214,6 +217,9 @@ pub enum ReleaseError {
     /// The packed manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// It says too much.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The two say different things.
     #[error(transparent)]
     Disagreement(#[from] Disagreement),

@@ -49,6 +49,9 @@ pub enum RegistryError {
     /// The store has not shown yet that it keeps its promises.
     #[error("the registry is not ready: {0}")]
     NotReady(String),
+    /// There is no room for this request now.
+    #[error("{0}")]
+    Busy(&'static str),
     /// The store failed.
     #[error("{}", store_text(.0))]
     Store(#[from] StoreError),
@@ -111,6 +114,7 @@ impl RegistryError {
             Self::Contended { .. } => "contended",
             Self::Unclear { .. } => "unclear",
             Self::NotReady(_) => "not_ready",
+            Self::Busy(_) => "busy",
             Self::Store(error) => error.kind().label(),
             Self::Broken { .. } => "broken",
             Self::Internal { .. } => "internal",

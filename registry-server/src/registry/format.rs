@@ -23,11 +23,19 @@ struct Format {
 }
 
 impl Registry {
+    /// Refuses formats that this program does not know, and changes nothing; `None` if the store has none yet.
+    pub(super) async fn read_format(&self) -> Result<Option<()>, RegistryError> {
+        match self.store.get(&Key::Format, None).await? {
+            Get::Found(object) => judge(&object.bytes(BYTES_MAX).await?).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Creates the object if the store is new, and refuses formats that this program does not know.
     pub(super) async fn check_format(&self) -> Result<(), RegistryError> {
         for attempt in 1..=ATTEMPTS_MAX {
-            if let Get::Found(object) = self.store.get(&Key::Format, None).await? {
-                return judge(&object.bytes(BYTES_MAX).await?);
+            if self.read_format().await?.is_some() {
+                return Ok(());
             }
             let format = Format {
                 version: VERSION,

@@ -82,36 +82,37 @@ impl Registry {
     /// Makes a registry ready without a proof of the store, which a server makes; for the commands that work on the store directly. Their
     /// writes are conditional like all others.
     pub async fn open_now(&self) -> Verdict {
-        let verdict = self.judge_format(proven(Verdict::proving())).await;
+        let verdict = judge_format(proven(Verdict::proving()), self.check_format().await);
         self.set_readiness(verdict.clone());
         verdict
     }
 
-    /// Finds out once whether the store is fit.
-    pub async fn prove(&self) -> Verdict {
-        let verdict = match &self.provable {
-            Some(store) => proof::prove(store.clone(), self.new_ulid(), &Effort::default()).await,
-            None => proven(Verdict::proving()),
-        };
-        if verdict.is_proven() { self.judge_format(verdict).await } else { verdict }
+    /// Finds out once whether the store is fit. Leaves nothing in it: a store without a format is fit too. At `stop` it ends early, and cleans
+    /// up.
+    pub async fn examine(&self, stop: &CancellationToken) -> Verdict {
+        let verdict = self.prove(stop).await;
+        if verdict.is_proven() { judge_format(verdict, self.read_format().await.map(drop)) } else { verdict }
     }
 
-    /// The verdict on a store that behaves, after a look at what it holds.
-    async fn judge_format(&self, verdict: Verdict) -> Verdict {
-        let Err(error) = self.check_format().await else { return verdict };
-        let kind = match &error {
-            RegistryError::Broken { .. } => VerdictKind::Refused,
-            _ => VerdictKind::Unreachable,
-        };
-        let message = error.cause().unwrap_or_else(|| error.to_string());
-        Verdict { kind, step: Some(STEP_FORMAT), message, steps: verdict.steps }
+    /// Finds out whether the store keeps its promises, if that is not certain.
+    async fn prove(&self, stop: &CancellationToken) -> Verdict {
+        match &self.provable {
+            Some(store) => proof::prove_until(store.clone(), self.new_ulid(), &Effort::default(), stop).await,
+            None => proven(Verdict::proving()),
+        }
     }
 
     /// Proves the store until it is proven; ends then, or at `stop`.
     pub async fn keep_proven(self: Arc<Self>, stop: CancellationToken) {
         let mut pause = RETRY_FIRST;
         while !self.readiness().is_proven() {
-            let Some(verdict) = stop.run_until_cancelled(self.prove()).await else { return };
+            let mut verdict = self.prove(&stop).await;
+            if stop.is_cancelled() {
+                return;
+            }
+            if verdict.is_proven() {
+                verdict = judge_format(verdict, self.check_format().await);
+            }
             let wait = match verdict.kind {
                 VerdictKind::Refused => REFUSED_AGAIN,
                 _ => pause,
@@ -123,6 +124,17 @@ impl Registry {
             }
         }
     }
+}
+
+/// The verdict on a store that behaves, after a look at what it holds.
+fn judge_format(verdict: Verdict, format: Result<(), RegistryError>) -> Verdict {
+    let Err(error) = format else { return verdict };
+    let kind = match &error {
+        RegistryError::Broken { .. } => VerdictKind::Refused,
+        _ => VerdictKind::Unreachable,
+    };
+    let message = error.cause().unwrap_or_else(|| error.to_string());
+    Verdict { kind, step: Some(STEP_FORMAT), message, steps: verdict.steps }
 }
 
 fn proven(verdict: Verdict) -> Verdict {

@@ -1,9 +1,12 @@
 //! Search: a listing of all records, of which only those that changed since the last look are read.
 //!
-//! One LIST request per thousand crates and search; the results of what a listing shows are as fresh as the listing.
+//! One LIST request per thousand crates and search; the results of what a listing shows are as fresh as the listing. Searches that come
+//! while one is listing share the next listing. It goes on when its client goes away, and keeps every record that it has read: the
+//! first search of a replica may take longer than a client waits.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::StreamExt;
 use tokio::time::Instant;
@@ -11,7 +14,7 @@ use tokio::time::Instant;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::{Canonical, CrateName, Owner, Record};
-use crate::store::{Entry, Etag, Key, Prefix, list_all};
+use crate::store::{Entry, Etag, Key, Prefix, StoreErrorKind, list_all};
 
 /// How many changed records are read at once.
 const READS_AT_ONCE: usize = 16;
@@ -38,18 +41,26 @@ pub struct SearchHit {
 
 /// What is known of all crates; refreshed by each search.
 #[derive(Debug, Default)]
-pub(super) struct Catalog(tokio::sync::Mutex<Rows>);
+pub(super) struct Catalog {
+    /// Held while a refresh runs: there is one at a time.
+    last: Arc<tokio::sync::Mutex<Option<Refresh>>>,
+    rows: RwLock<Rows>,
+}
 
-#[derive(Debug, Default)]
-struct Rows {
-    /// When the last refresh began: it holds for all searches that arrived before that.
-    refreshed: Option<Instant>,
-    rows: BTreeMap<Canonical, Row>,
+type Rows = BTreeMap<Canonical, Row>;
+
+/// A refresh that has ended.
+#[derive(Debug)]
+struct Refresh {
+    /// It holds for all searches that arrived before it began.
+    begun: Instant,
+    result: Result<(), RegistryError>,
 }
 
 #[derive(Debug)]
 struct Row {
-    etag: Etag,
+    /// What was read; `None` if it has to be read again even if it stays the same.
+    etag: Option<Etag>,
     /// `None` for a record that cannot be read or that is not visible: it harms nobody else.
     shown: Option<Shown>,
 }
@@ -69,20 +80,19 @@ impl Registry {
     ///
     /// # Errors
     /// The store does not answer.
-    pub async fn search(&self, principal: &Principal, query: &str, limit: usize) -> Result<Found, RegistryError> {
+    pub async fn search(
+        self: &Arc<Self>,
+        principal: &Principal,
+        query: &str,
+        limit: usize,
+    ) -> Result<Found, RegistryError> {
         self.check_ready()?;
-        let arrived = Instant::now();
-        let mut catalog = self.search.0.lock().await;
-        if catalog.refreshed.is_none_or(|refreshed| refreshed < arrived) {
-            let begun = Instant::now();
-            self.refresh(&mut catalog.rows).await?;
-            catalog.refreshed = Some(begun);
-        }
+        self.refresh_since(Instant::now()).await?;
         let words: Vec<String> = query.to_lowercase().split_whitespace().map(str::to_owned).collect();
         let readable =
             |shown: &&Shown| self.authorise(principal, Action::Read, &shown.name, Some(&shown.owners)).is_ok();
-        let mut fitting: Vec<_> = catalog
-            .rows
+        let rows = self.search.read();
+        let mut fitting: Vec<_> = rows
             .values()
             .filter_map(|row| row.shown.as_ref())
             .filter_map(|shown| Some((rank(shown, &words)?, shown)))
@@ -93,33 +103,74 @@ impl Registry {
         Ok(Found { hits, total: fitting.len() })
     }
 
-    async fn refresh(&self, rows: &mut BTreeMap<Canonical, Row>) -> Result<(), RegistryError> {
+    /// Makes sure that a refresh has begun after `arrived`, and ended well.
+    async fn refresh_since(self: &Arc<Self>, arrived: Instant) -> Result<(), RegistryError> {
+        // In turn: whoever waits here while a refresh runs begins the next, and those behind find that it began after them.
+        let mut last = self.search.last.clone().lock_owned().await;
+        if last.as_ref().is_none_or(|last| last.begun <= arrived) {
+            let registry = self.clone();
+            let refresh = async move {
+                let begun = Instant::now();
+                let result = registry.refresh().await;
+                *last = Some(Refresh { begun, result });
+                last
+            };
+            // The lock goes along: this request may be given up, the refresh is not.
+            last = tokio::spawn(tracing::Instrument::in_current_span(refresh)).await.map_err(|error| {
+                RegistryError::Internal { text: "the search was stopped", reason: error.to_string() }
+            })?;
+        }
+        last.as_ref().map_or(Ok(()), |last| last.result.clone())
+    }
+
+    async fn refresh(&self) -> Result<(), RegistryError> {
         let listed: BTreeMap<Canonical, Etag> =
             list_all(&*self.store, &Prefix::Crates).await?.into_iter().filter_map(canonical_of).collect();
-        rows.retain(|name, _| listed.contains_key(name));
-        let changed = listed.into_iter().filter(|(name, etag)| rows.get(name).is_none_or(|row| row.etag != *etag));
-        let reads = changed.map(|(name, etag)| async move { (self.row(&name, etag).await, name) });
+        let changed: Vec<_> = {
+            let mut rows = self.search.write();
+            rows.retain(|name, _| listed.contains_key(name));
+            let is_known =
+                |name: &Canonical, etag: &Etag| rows.get(name).is_some_and(|row| row.etag.as_ref() == Some(etag));
+            listed.into_iter().filter(|(name, etag)| !is_known(name, etag)).collect()
+        };
+        let reads = changed.into_iter().map(|(name, etag)| async move { (self.row(&name, etag).await, name) });
         let mut reads = futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE);
-        let mut read = Vec::new();
         while let Some((row, name)) = reads.next().await {
-            read.push((name, row?));
+            // Each is kept at once: if the next cannot be read, the search after this one has less to do.
+            self.search.write().insert(name, row?);
         }
-        drop(reads);
-        rows.extend(read);
         Ok(())
     }
 
     async fn row(&self, name: &Canonical, listed: Etag) -> Result<Row, RegistryError> {
         let key = Key::krate(name.as_str()).expect("a canonical name is a key segment");
-        match self.read::<Record>(&key).await {
-            Ok(Some(state)) => Ok(Row { etag: state.etag.clone(), shown: show(&state.document) }),
-            Ok(None) => Ok(Row { etag: listed, shown: None }),
-            Err(RegistryError::Broken { what, reason }) => {
-                tracing::error!(what, reason, "a crate record cannot be read; search leaves it out");
-                Ok(Row { etag: listed, shown: None })
-            }
-            Err(error) => Err(error),
-        }
+        let (reason, etag) = match self.read::<Record>(&key).await {
+            Ok(Some(state)) => return Ok(Row { etag: Some(state.etag.clone()), shown: show(&state.document) }),
+            Ok(None) => return Ok(Row { etag: Some(listed), shown: None }),
+            Err(RegistryError::Broken { reason, .. }) => (reason, Some(listed)),
+            Err(RegistryError::Store(error)) => match error.kind() {
+                StoreErrorKind::Corrupt | StoreErrorKind::TooLarge => (error.to_string(), Some(listed)),
+                // May be about this object alone, and be mended without a change of it.
+                StoreErrorKind::Denied | StoreErrorKind::Rejected => (error.to_string(), None),
+                // About the whole store.
+                StoreErrorKind::Unavailable | StoreErrorKind::Throttled | StoreErrorKind::NoBucket => {
+                    return Err(error.into());
+                }
+            },
+            Err(error) => return Err(error),
+        };
+        tracing::error!(%key, reason, "a crate record cannot be read; search leaves it out");
+        Ok(Row { etag, shown: None })
+    }
+}
+
+impl Catalog {
+    fn read(&self) -> RwLockReadGuard<'_, Rows> {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Rows> {
+        self.rows.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

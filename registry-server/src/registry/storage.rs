@@ -41,6 +41,18 @@ impl Storage {
         })
     }
 
+    /// Looks at what the configuration names without opening anything: the files and values of S3. A directory is made when it is opened,
+    /// and memory is always there.
+    ///
+    /// # Errors
+    /// The S3 configuration is wrong.
+    pub fn check(storage: &config::Storage) -> Result<(), StorageError> {
+        match &storage.backend {
+            Backend::S3(s3) => Ok(S3Store::check(&s3_config(s3, storage))?),
+            Backend::File { .. } | Backend::Memory => Ok(()),
+        }
+    }
+
     pub(super) fn store(&self) -> Arc<dyn Store> {
         match self {
             Self::Trusted(store) => store.clone(),

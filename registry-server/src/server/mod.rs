@@ -121,7 +121,7 @@ pub fn check(config: &Config) -> Result<(), StartError> {
 pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: Entropy) -> Result<Running, StartError> {
     metrics::install();
     let admin = load_admin(config)?;
-    let background = Background { stop: CancellationToken::new(), tasks: TaskTracker::new() };
+    let background = Background::new();
     let public_socket = bind(config.public.listen, "public.listen").await?;
     let internal_socket = bind(config.internal.listen, "internal.listen").await?;
     let public_certificates = load_certificates(&config.public, &background)?;
@@ -129,7 +129,7 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
 
     let registry = Arc::new(Registry::new(storage, config.visibility, clock, entropy.clone()));
     registry.open().await?;
-    background.tasks.spawn(registry.clone().keep_proven(background.stop.clone()));
+    background.tasks.spawn(registry.clone().keep_proven(background.proof.clone()));
     background.spawn_upkeep();
 
     let draining = Arc::new(AtomicBool::new(false));
@@ -183,10 +183,17 @@ fn load_certificates(
 /// Tasks that live as long as the server and hold nothing that has to be finished.
 struct Background {
     stop: CancellationToken,
+    /// Ends the proof of the store, which has to clean up: as early as possible, and awaited with the other tasks.
+    proof: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Background {
+    fn new() -> Self {
+        let stop = CancellationToken::new();
+        Self { proof: stop.child_token(), stop, tasks: TaskTracker::new() }
+    }
+
     fn spawn_upkeep(&self) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
@@ -223,6 +230,7 @@ impl Supervisor {
             std::future::pending::<()>().await;
         }
         self.draining.store(true, Ordering::Relaxed);
+        self.background.proof.cancel();
         let deadline = tokio::time::Instant::now() + self.drain;
         tracing::info!(
             drain_secs = self.drain.as_secs(),

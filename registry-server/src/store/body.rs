@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempPath;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Etag, Sha256Digest, StoreError, StoreErrorKind};
 
@@ -28,21 +29,34 @@ pub enum Body {
 /// A temporary file with known length and digest. It is deleted when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct SpooledFile {
-    path: Arc<TempPath>,
+    file: Arc<Kept>,
     len: u64,
     sha256: Sha256Digest,
+}
+
+/// What goes with the last clone, in this order.
+#[derive(Debug)]
+struct Kept {
+    path: TempPath,
+    /// The file's share of the space for spooled files.
+    _space: Option<OwnedSemaphorePermit>,
 }
 
 impl SpooledFile {
     /// Takes a file that is complete and will not be written any more, with its length in bytes and the digest computed while it
     /// was written. A store sends the digest along, so that a file that changed or an upload that was cut never becomes an object.
     pub fn new(path: TempPath, len: u64, sha256: Sha256Digest) -> Self {
-        Self { path: Arc::new(path), len, sha256 }
+        Self::within(None, path, len, sha256)
+    }
+
+    /// As [`new`](Self::new); `space` is given back when the file is deleted.
+    pub fn within(space: Option<OwnedSemaphorePermit>, path: TempPath, len: u64, sha256: Sha256Digest) -> Self {
+        Self { file: Arc::new(Kept { path, _space: space }), len, sha256 }
     }
 
     /// Where the bytes are, for as long as this value lives.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.file.path
     }
 
     /// Length in bytes.

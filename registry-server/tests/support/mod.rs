@@ -73,6 +73,12 @@ impl TestServer {
     }
 }
 
+/// What stands before the body of a publish, for tests that send the body themselves.
+pub(crate) fn publish_head(token: &str, length: usize) -> Vec<u8> {
+    format!("PUT /api/v1/crates/new HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: {length}\r\n\r\n")
+        .into_bytes()
+}
+
 /// Text that does not compress well.
 pub(crate) fn noise(bytes: usize) -> String {
     Entropy::seeded(3).with(|rng| {

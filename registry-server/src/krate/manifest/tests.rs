@@ -125,6 +125,17 @@ fn each_refusal_has_its_own_text() {
         let error = with(rest).unwrap_err().to_string();
         assert!(error.contains(part), "{rest}: {error}");
     }
+    let not = "not(".repeat(100_000);
+    for (target, part) in [
+        (format!("cfg({not}"), "it has 400004 bytes, and 1024 are allowed"),
+        (format!("cfg({}", &not[..400]), "it opens more than 32 parentheses within each other"),
+    ] {
+        let error = with(&format!("[target.'{target}'.dependencies]\nx = \"1\"")).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    // The TOML parser has a limit of its own.
+    let deep = with(&format!("x = {}", "[".repeat(100_000))).unwrap_err().to_string();
+    assert!(deep.contains("recurs"), "{deep}");
     let long = refusal(&format!("[package]\nname = {}", "x".repeat(1_000_000)));
     assert!(long.len() < 2000, "{} bytes", long.len());
 }

@@ -1,13 +1,12 @@
 //! The JSON of the publish against the packed `Cargo.toml`, field by field.
 
-use std::str::FromStr;
-
 use cargo_platform::Platform;
 
 use super::{DependencyRegistry, same_index};
 use crate::krate::index::{CRATES_IO_INDEX, DependencyKind};
 use crate::krate::manifest::{PackedDependency, PackedManifest};
 use crate::krate::metadata::{Claim, MetadataDependency, PublishMetadata};
+use crate::krate::platform;
 use crate::krate::text::shown;
 
 /// The packed `Cargo.toml` and the metadata of the publish say different things.
@@ -141,7 +140,7 @@ impl<'a> Said<'a> {
         let target = metadata
             .target
             .as_deref()
-            .map(|target| Platform::from_str(target).map_err(|_| bad("target", target, "a platform or a `cfg()`")));
+            .map(|target| platform::parse(target).map_err(|error| bad("target", target, &error.expected())));
         let req = semver::VersionReq::parse(&metadata.version_req);
         Ok(Self {
             metadata,

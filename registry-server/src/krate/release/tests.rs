@@ -125,7 +125,21 @@ fn every_disagreement_names_the_field_and_both_values() {
             "there in Cargo.toml, not there in",
         ),
         (|m| m.deps[5].kind = Some("odd".into()), "the kind of the dependency `proptest`", "`odd` in"),
-        (|m| m.deps[7].target = Some("cfg(".into()), "the target of the dependency `libc`", "`cfg(` in"),
+        (
+            |m| m.deps[7].target = Some("cfg(".into()),
+            "the target of the dependency `libc`",
+            "a platform or a `cfg()` in Cargo.toml, `cfg(` in",
+        ),
+        (
+            |m| m.deps[7].target = Some(format!("cfg({}", "not(".repeat(100_000))),
+            "the target of the dependency `libc`",
+            "at most 1024 bytes in Cargo.toml, `cfg(not(",
+        ),
+        (
+            |m| m.deps[7].target = Some(format!("cfg({}", "not(".repeat(100))),
+            "the target of the dependency `libc`",
+            "at most 32 nested parentheses in Cargo.toml, `cfg(not(",
+        ),
         (|m| m.deps[2].version_req = "one".into(), "the version requirement of the dependency `itoa`", "`one` in"),
         (
             |m| m.deps[2].version_req = "^1".into(),
@@ -206,4 +220,50 @@ fn warnings_are_no_refusals() {
     let odd = warnings("do what you want");
     assert!(odd[0].contains("`do what you want`, which is not an SPDX expression"), "{odd:?}");
     assert!(warnings(" ")[0].contains("neither"));
+}
+
+#[test]
+fn what_a_crate_says_about_itself_has_an_end() {
+    let (metadata, unpacked, _) = open(golden!("demo-app.body"));
+    let check = |line: &str| {
+        let field = line.split(' ').next().unwrap();
+        let is_it = |old: &&str| old.split(' ').next() == Some(field);
+        let manifest = unpacked.manifest.replace("keywords = [\n    \"one\",\n    \"two\",\n]", "keywords = []");
+        let manifest = manifest.replace("categories = [\"parsing\"]", "categories = []");
+        let rest: Vec<_> = manifest.lines().filter(|old| !is_it(old)).collect();
+        let manifest = rest.join("\n").replace("[package]", &format!("[package]\n{line}"));
+        let said = |at: &str, claim: &Claim| if at == field { Claim::Unmentioned } else { claim.clone() };
+        let metadata = PublishMetadata {
+            license: said("license", &metadata.license),
+            license_file: said("license-file", &metadata.license_file),
+            links: said("links", &metadata.links),
+            ..metadata.clone()
+        };
+        Release::check(&metadata, &Unpacked { manifest, ..unpacked.clone() }, &own()).map_err(|error| error.to_string())
+    };
+    for (field, limit) in [
+        ("description", 4096),
+        ("license", 2048),
+        ("license-file", 2048),
+        ("homepage", 2048),
+        ("documentation", 2048),
+        ("repository", 2048),
+        ("links", 256),
+    ] {
+        let text = |bytes: usize| format!("{field} = \"{}\"", "x".repeat(bytes));
+        assert!(check(&text(limit)).is_ok(), "{field}: {:?}", check(&text(limit)));
+        let error = check(&text(limit + 1)).unwrap_err();
+        let part = format!("`package.{field}` has {} bytes: at most {limit} are allowed", limit + 1);
+        assert!(error.contains(&part), "{error}");
+    }
+    for field in ["keywords", "categories"] {
+        let list = |count: usize, bytes: usize| {
+            format!("{field} = [{}]", vec![format!("\"{}\"", "x".repeat(bytes)); count].join(", "))
+        };
+        assert!(check(&list(32, 128)).is_ok(), "{field}: {:?}", check(&list(32, 128)));
+        let error = check(&list(33, 1)).unwrap_err();
+        assert!(error.contains(&format!("`package.{field}` has 33 entries: at most 32 are allowed")), "{error}");
+        let error = check(&list(1, 129)).unwrap_err();
+        assert!(error.contains(&format!("in `package.{field}` has 129 bytes: at most 128 are allowed")), "{error}");
+    }
 }

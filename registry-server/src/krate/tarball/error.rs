@@ -76,10 +76,15 @@ pub enum TarballError {
         limit: u32,
     },
     /// All paths together are too long to check.
-    #[error("the paths in the crate are longer than {limit} bytes together: leave files out with `package.exclude`")]
+    #[error(
+        "the paths of the files and folders in the crate are longer than {limit} bytes together, where each counts {each} \
+             bytes more than it has: leave files out with `package.exclude`"
+    )]
     TooManyPaths {
         /// The limit, in bytes.
         limit: usize,
+        /// What each path counts beside its length.
+        each: usize,
     },
 
     /// A symbolic or hard link.

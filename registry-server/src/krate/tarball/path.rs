@@ -10,8 +10,10 @@ use super::TarballError;
 const PATH_BYTES_MAX: usize = 1024;
 /// Deepest nesting, top folder included.
 const DEPTH_MAX: usize = 64;
-/// All paths together, with the folders they imply, in bytes: what checking costs in memory.
-const TREE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// All paths together, with the folders they imply, in bytes: what checking costs in memory. Several uploads are checked at once.
+const TREE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What one path costs beside its letters: its place in the map, and two allocations.
+const NODE_BYTES: usize = 96;
 /// Cargo packs no file with one of these in its name, since Windows has none (`src/cargo/ops/cargo_package`,
 /// `check_filename`); `\` and `:` would lead out of the folder there.
 const BAD_CHARS: &[char] = &['\\', '<', '>', ':', '"', '|', '?', '*'];
@@ -123,9 +125,9 @@ impl Tree {
         let key = path.to_lowercase();
         let Some(node) = self.nodes.get_mut(&key) else {
             let spelling = (key != path).then(|| Box::from(path));
-            self.bytes += key.len() * if spelling.is_some() { 2 } else { 1 };
+            self.bytes += NODE_BYTES + key.len() * if spelling.is_some() { 2 } else { 1 };
             if self.bytes > TREE_BYTES_MAX {
-                return Err(TarballError::TooManyPaths { limit: TREE_BYTES_MAX });
+                return Err(TarballError::TooManyPaths { limit: TREE_BYTES_MAX, each: NODE_BYTES });
             }
             self.nodes.insert(key, Node { spelling, kind });
             return Ok(());

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{Effort, Outcome, Provable, StepReport, Verdict};
-use crate::store::{Etag, Get, Key, Put, StoreError, StoreErrorKind, Ulid};
+use crate::store::{Etag, Get, Key, Prefix, Put, StoreError, StoreErrorKind, Ulid, list_all};
 
 /// The longest body that the proof reads back.
 const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// After a proof that broke off, how long its last puts are given to land before they are looked for.
+const LANDING: Duration = Duration::from_millis(500);
 
 /// Why a step did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,9 +165,21 @@ impl Bench {
 
     /// Deletes what this run wrote, and nothing else. Best effort.
     pub(super) async fn clean_up(&self) {
-        let keys = std::mem::take(&mut *locked(&self.keys));
-        let deletes = keys.iter().map(|key| self.store.delete(key));
-        for result in futures::future::join_all(deletes).await {
+        let keys = locked(&self.keys).clone();
+        self.delete(keys.iter()).await;
+        if locked(&self.running).is_empty() {
+            return;
+        }
+        // The proof broke off: what was on its way then may land after its delete.
+        tokio::time::sleep(LANDING).await;
+        match list_all(&*self.store, &Prefix::Probe(self.run)).await {
+            Ok(landed) => self.delete(landed.iter().map(|entry| &entry.key)).await,
+            Err(err) => tracing::warn!(run = %self.run, error = %err, "what the start-up proof left cannot be listed"),
+        }
+    }
+
+    async fn delete(&self, keys: impl Iterator<Item = &Key> + Send) {
+        for result in futures::future::join_all(keys.map(|key| self.store.delete(key))).await {
             if let Err(err) = result {
                 tracing::warn!(run = %self.run, error = %err, "an object of the start-up proof could not be deleted");
             }

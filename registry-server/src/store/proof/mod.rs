@@ -16,7 +16,7 @@
 //! | `race` | 16 at once create or replace one key, 200 bytes and 1 MB, over several connections and addresses | check-then-act, at commit |
 //! | `register` | 8 workers read, add and compare-and-swap one object | a read that pairs an ETag with other bytes |
 //!
-//! It writes below `v1/probe/{run}/` only, and deletes what it wrote.
+//! It writes below `v1/probe/{run}/` only, and deletes what it wrote: also when it is stopped, or dropped in the middle.
 
 mod bench;
 pub(super) mod race;
@@ -32,6 +32,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 pub use self::bench::Failed;
 use self::bench::{Bench, Ended, OrBroken as _};
@@ -126,17 +127,46 @@ impl Default for Effort {
 ///
 /// Never fails: whatever goes wrong is a [`Verdict`]. Before the first put the store's ETag dialect is found out and set.
 pub async fn prove(store: Arc<dyn Provable>, run: Ulid, effort: &Effort) -> Verdict {
+    prove_until(store, run, effort, &CancellationToken::new()).await
+}
+
+/// As [`prove`], and at `stop` it ends early: with the verdict that the store could not be asked, and within a few seconds, which the
+/// clean-up takes at most.
+pub async fn prove_until(store: Arc<dyn Provable>, run: Ulid, effort: &Effort, stop: &CancellationToken) -> Verdict {
     let bench = Arc::new(Bench::new(store, run, *effort));
-    if tokio::time::timeout(effort.deadline, Box::pin(steps(&bench))).await.is_err() {
-        bench.overrun(format!("the proof did not end within {} seconds", effort.deadline.as_secs()));
+    let guard = CleanUp(Some(Arc::clone(&bench)));
+    match tokio::time::timeout(effort.deadline, stop.run_until_cancelled(Box::pin(steps(&bench)))).await {
+        Ok(Some(_)) => {}
+        Ok(None) => bench.overrun("the proof was stopped".to_owned()),
+        Err(_) => bench.overrun(format!("the proof did not end within {} seconds", effort.deadline.as_secs())),
     }
-    // Whatever was found: nothing is left behind. Late puts of a store that is cut off may; they harm nobody.
-    let _ = tokio::time::timeout(CLEAN_UP_MAX, bench.clean_up()).await;
+    guard.run().await;
     bench.verdict()
 }
 
-/// How long the clean-up may take.
-const CLEAN_UP_MAX: Duration = Duration::from_secs(10);
+/// How long the clean-up may take; shorter than any pod's time to end.
+const CLEAN_UP_MAX: Duration = Duration::from_secs(5);
+
+/// Whatever was found, and wherever the proof ended: nothing is left behind. Late puts of a store that is cut off may; they harm nobody.
+struct CleanUp(Option<Arc<Bench>>);
+
+impl CleanUp {
+    async fn run(mut self) {
+        if let Some(bench) = &self.0 {
+            let _ = tokio::time::timeout(CLEAN_UP_MAX, bench.clean_up()).await;
+        }
+        self.0 = None;
+    }
+}
+
+impl Drop for CleanUp {
+    fn drop(&mut self) {
+        // Still there: the proof was dropped in the middle. Nobody waits for this; it goes on as long as the process does.
+        if let (Some(bench), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { tokio::time::timeout(CLEAN_UP_MAX, bench.clean_up()).await });
+        }
+    }
+}
 
 /// Runs the steps. `Err`: the bench knows what failed.
 ///

@@ -31,7 +31,8 @@ pub(super) async fn build(
     directory: Option<&DirectoryCredentials>,
     witness: usize,
 ) -> Result<Client, S3ConfigError> {
-    let http = http_client(config, witness)?;
+    let bundle = config.ca_bundle()?;
+    let http = http_client(bundle.clone(), trusts_system(config, bundle.is_some()), witness)?;
     let mut builder = match directory {
         // The provider itself knows when to look again.
         Some(directory) => Builder::new()
@@ -39,9 +40,11 @@ pub(super) async fn build(
             .credentials_provider(directory.clone())
             .identity_cache(IdentityCache::no_cache()),
         None => {
+            // Who hands out credentials is another server than the endpoint; the bundle may be about it, or not.
+            let system = bundle.is_none() || has_system_roots();
             let ambient = aws_config::defaults(BehaviorVersion::v2026_01_12())
                 .region(Region::new(config.region.clone()))
-                .http_client(http.clone())
+                .http_client(http_client(bundle, system, witness)?)
                 .load()
                 .await;
             Builder::from(&ambient)
@@ -63,6 +66,18 @@ pub(super) async fn build(
     Ok(Client::from_conf(config))
 }
 
+/// Whether the system's authorities are trusted for the endpoint. A bundle says whom to trust, and nobody else is.
+fn trusts_system(config: &S3Config, has_bundle: bool) -> bool {
+    !has_bundle && !config.is_plain_http()
+}
+
+/// Finds what [`build`] would find wrong.
+pub(super) fn check(config: &S3Config) -> Result<(), S3ConfigError> {
+    let bundle = config.ca_bundle()?;
+    let system = trusts_system(config, bundle.is_some());
+    http_client(bundle, system, 0).map(drop)
+}
+
 /// What one operation with a request body of `len` bytes overrides: its deadline, and whether it may be sent twice.
 pub(super) fn for_put(config: &S3Config, len: u64, repeat: bool) -> Builder {
     let retries =
@@ -78,16 +93,12 @@ fn timeouts(config: &S3Config, len: u64) -> TimeoutConfig {
         .build()
 }
 
-fn http_client(config: &S3Config, witness: usize) -> Result<SharedHttpClient, S3ConfigError> {
-    let bundle = config.ca_bundle()?;
-    let mut trust = TrustStore::empty();
-    if !config.is_plain_http() {
-        let found = has_system_roots();
-        if !found && bundle.is_none() {
-            return Err(S3ConfigError::NoRoots);
-        }
-        trust = trust.with_native_roots(found);
+/// A client that trusts the bundle, and the system's authorities if `system` says so: the HTTP client does by default.
+fn http_client(bundle: Option<Vec<u8>>, system: bool, witness: usize) -> Result<SharedHttpClient, S3ConfigError> {
+    if system && !has_system_roots() {
+        return Err(S3ConfigError::NoRoots);
     }
+    let mut trust = TrustStore::empty().with_native_roots(system);
     if let Some(pem) = bundle {
         trust = trust.with_pem_certificate(pem);
     }

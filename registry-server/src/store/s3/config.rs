@@ -7,6 +7,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::config::masked;
 use crate::store::KeyPrefix;
 
 /// A bucket and the way to it.
@@ -23,7 +24,7 @@ pub struct S3Config {
     /// Whether the bucket is the first part of the path (`https://host/bucket/key`) instead of the host name. Servers without wildcard
     /// DNS need it.
     pub force_path_style: bool,
-    /// PEM file with certificate authorities to trust beside the system's.
+    /// PEM file with the certificate authorities to trust for the endpoint, instead of the system's.
     pub ca_bundle_file: Option<PathBuf>,
     /// Who asks.
     pub credentials: S3Credentials,
@@ -81,7 +82,7 @@ pub enum S3ConfigError {
         "the endpoint `{endpoint}` is not usable: {problem}; it looks like https://s3.example.com or http://10.0.0.5:9000"
     )]
     Endpoint {
-        /// As configured.
+        /// As configured, without what may be a password.
         endpoint: String,
         /// What is wrong with it.
         problem: String,
@@ -92,6 +93,14 @@ pub enum S3ConfigError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        problem: String,
+    },
+    /// The directory with the credentials cannot be used.
+    #[error("the credentials in {}: {problem}", path.display())]
+    Credentials {
+        /// The directory.
+        path: PathBuf,
+        /// Which file, and what is wrong with it.
         problem: String,
     },
     /// The machine has no certificate authorities, and HTTPS needs them.
@@ -137,7 +146,7 @@ impl S3Config {
 }
 
 fn check_endpoint(endpoint: &str) -> Result<(), S3ConfigError> {
-    let refuse = |problem: String| Err(S3ConfigError::Endpoint { endpoint: endpoint.to_owned(), problem });
+    let refuse = |problem: String| Err(S3ConfigError::Endpoint { endpoint: masked(endpoint), problem });
     let uri: http::Uri = match endpoint.parse() {
         Ok(uri) => uri,
         Err(err) => return refuse(err.to_string()),
@@ -145,7 +154,7 @@ fn check_endpoint(endpoint: &str) -> Result<(), S3ConfigError> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return refuse("it must begin with http:// or https://".to_owned());
     }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    if endpoint.contains('@') {
         return refuse("credentials do not belong into it".to_owned());
     }
     if uri.query().is_some() || !matches!(uri.path(), "" | "/") {

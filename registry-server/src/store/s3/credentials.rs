@@ -60,6 +60,13 @@ impl DirectoryCredentials {
     }
 }
 
+/// Says what is wrong with the files, if anything is. The text holds nothing of their content.
+pub(super) fn check(directory: &Path) -> Result<(), String> {
+    use std::error::Error as _;
+    let text = |error: CredentialsError| error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    read_directory(directory).map(drop).map_err(text)
+}
+
 fn read_directory(directory: &Path) -> Result<Credentials, CredentialsError> {
     // The kubelet swaps the symlink `..data`: through its target all files are of one Secret, even in the middle of a rotation.
     let directory = std::fs::canonicalize(directory.join("..data")).unwrap_or_else(|_| directory.to_owned());

@@ -61,6 +61,22 @@ impl S3Store {
         Ok(Self { client, config: Arc::new(config), directory, bare_etags: Arc::default() })
     }
 
+    /// Looks at everything that the configuration names without sending anything; also at the credentials of a mounted Secret, which a
+    /// server reads when it needs them.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(config: &S3Config) -> Result<(), S3ConfigError> {
+        config.check()?;
+        client::check(config)?;
+        match &config.credentials {
+            S3Credentials::Directory(path) => {
+                credentials::check(path).map_err(|problem| S3ConfigError::Credentials { path: path.clone(), problem })
+            }
+            S3Credentials::Ambient => Ok(()),
+        }
+    }
+
     fn object_key(&self, key: &Key) -> String {
         format!("{}{key}", self.config.prefix)
     }

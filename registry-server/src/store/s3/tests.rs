@@ -291,8 +291,10 @@ async fn wrong_configurations_are_told_before_anything_is_sent() {
     for (part, change) in change {
         let mut config = server.config();
         change(&mut config);
+        let checked = S3Store::check(&config).unwrap_err().to_string();
         let message = S3Store::connect(config).await.unwrap_err().to_string();
-        assert!(message.contains(part), "{part}: {message}");
+        assert!(message.contains(part) && !message.contains("secret"), "{part}: {message}");
+        assert_eq!(checked, message);
     }
     assert!(server.requests().is_empty());
 }

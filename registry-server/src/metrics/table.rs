@@ -1,0 +1,123 @@
+//! The one table of metrics: nothing is counted that is not in it, `/metrics` describes what it says, and the README carries a copy that
+//! a test compares.
+
+/// What Prometheus makes of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Seconds in buckets, with `_bucket`, `_sum` and `_count`.
+    Histogram,
+}
+
+impl Kind {
+    /// The word that Prometheus has for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// As Prometheus knows it.
+    pub name: &'static str,
+    /// What Prometheus makes of it.
+    pub kind: Kind,
+    /// Its labels. Each has a closed set of values: never a crate, a user or a path.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub meaning: &'static str,
+}
+
+const fn metric(name: &'static str, kind: Kind, labels: &'static [&'static str], meaning: &'static str) -> Metric {
+    Metric { name, kind, labels, meaning }
+}
+
+pub(super) const BUILD_INFO: Metric = metric(
+    "supercargo_registry_build_info",
+    Kind::Gauge,
+    &["version", "commit"],
+    "Always 1; the labels say which build this is.",
+);
+pub(super) const REQUESTS: Metric = metric(
+    "supercargo_registry_requests_total",
+    Kind::Counter,
+    &["listener", "route", "outcome"],
+    "Answered requests.",
+);
+pub(super) const REQUEST_DURATION: Metric = metric(
+    "supercargo_registry_request_duration_seconds",
+    Kind::Histogram,
+    &["listener", "route"],
+    "From the head of a request to the head of its answer.",
+);
+pub(super) const CONNECTIONS: Metric =
+    metric("supercargo_registry_connections", Kind::Gauge, &["listener"], "Open connections.");
+pub(super) const PANICS: Metric = metric(
+    "supercargo_registry_panics_total",
+    Kind::Counter,
+    &[],
+    "Requests that ended in a panic and were answered with 500.",
+);
+pub(super) const COMMITS: Metric = metric(
+    "supercargo_registry_commits_total",
+    Kind::Counter,
+    &["operation", "outcome"],
+    "Changes of crate and token records, by how they ended.",
+);
+pub(super) const COMMIT_ATTEMPTS: Metric = metric(
+    "supercargo_registry_commit_attempts_total",
+    Kind::Counter,
+    &["operation", "outcome"],
+    "Single conditional writes, by what the store said.",
+);
+pub(super) const STORE_CALLS: Metric = metric(
+    "supercargo_registry_store_calls_total",
+    Kind::Counter,
+    &["call", "outcome"],
+    "Calls of the store, by what it said; repeats by the S3 adapter are one call.",
+);
+pub(super) const STORE_CALL_DURATION: Metric = metric(
+    "supercargo_registry_store_call_duration_seconds",
+    Kind::Histogram,
+    &["call"],
+    "From a call of the store to the head of its answer.",
+);
+pub(super) const STORE_PROVEN: Metric = metric(
+    "supercargo_registry_store_proven",
+    Kind::Gauge,
+    &[],
+    "1 when the store has shown that it keeps its promises.",
+);
+
+/// Every metric there is, in the order in which the documentation shows them.
+pub const METRICS: &[Metric] = &[
+    BUILD_INFO,
+    REQUESTS,
+    REQUEST_DURATION,
+    CONNECTIONS,
+    PANICS,
+    COMMITS,
+    COMMIT_ATTEMPTS,
+    STORE_CALLS,
+    STORE_CALL_DURATION,
+    STORE_PROVEN,
+];
+
+/// The table as GitHub Markdown, as it stands in the README.
+pub fn markdown() -> String {
+    let mut table = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for metric in METRICS {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind, labels) = (metric.name, metric.kind.word(), labels.join(", "));
+        table.push_str(&format!("| `{name}` | {kind} | {labels} | {} |\n", metric.meaning));
+    }
+    table
+}

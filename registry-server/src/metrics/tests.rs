@@ -1,0 +1,70 @@
+//! That the table is the truth, and that the README shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+/// Counts everything there is to count, once.
+fn count_everything() {
+    describe();
+    request("public", "index", StatusCode::OK, Duration::from_millis(1));
+    panicked();
+    // The gauge stays when the connection has gone.
+    drop(OpenConnection::new("public"));
+    commit("publish", "ok");
+    commit_attempt("publish", "stored");
+    store_call("get", "found", Duration::from_millis(1));
+    store_proven(true);
+}
+
+#[test]
+fn what_is_counted_is_what_the_table_says() {
+    let recorder = builder().build_recorder();
+    metrics::with_local_recorder(&recorder, count_everything);
+    let text = recorder.handle().render();
+    let mut found: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    let mut labels: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        match line.split_once(' ') {
+            Some(("#", rest)) => {
+                let mut words = rest.splitn(3, ' ');
+                let (what, name, said) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+                let entry = found.entry(name).or_default();
+                if what == "HELP" { entry.1 = said } else { entry.0 = said }
+            }
+            _ => {
+                let name = line.split(['{', ' ']).next().unwrap();
+                let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+                let inside = line.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap());
+                let pairs = inside.split(',').filter_map(|pair| pair.split_once('='));
+                labels.entry(name).or_default().extend(pairs.map(|(label, _)| label).filter(|label| *label != "le"));
+            }
+        }
+    }
+    let table: BTreeMap<_, _> = METRICS.iter().map(|row| (row.name, (row.kind.word(), row.meaning))).collect();
+    assert_eq!(found, table);
+    let table: BTreeMap<_, _> = METRICS.iter().map(|row| (row.name, row.labels.iter().copied().collect())).collect();
+    assert_eq!(labels, table);
+}
+
+/// Whoever counts something new without a row in the table is found here.
+#[test]
+fn every_name_comes_from_the_table() {
+    let source = include_str!("mod.rs");
+    for call in ["counter!(", "gauge!(", "histogram!("] {
+        for rest in source.split(call).skip(1) {
+            let name = rest.split(['.', ',', ')']).next().unwrap();
+            assert!(
+                name == "metric" || name.chars().all(|char| char.is_ascii_uppercase() || char == '_'),
+                "{call}{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_readme_has_the_table() {
+    let readme = include_str!("../../README.md");
+    let table = markdown();
+    assert!(readme.contains(&table), "registry-server/README.md does not hold this table:\n{table}");
+}

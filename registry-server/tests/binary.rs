@@ -1,0 +1,181 @@
+//! The binary as a shell or a pod sees it: exit statuses, and what is said before it ends.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test says no by panicking")]
+#![allow(missing_docs)]
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use supercargo_registry::store::s3_server::{Fault, Lie, S3Server};
+
+/// How a run ended.
+#[derive(Debug)]
+struct Ended {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// The binary with nothing but these variables.
+fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_supercargo-registry"));
+    command.args(args).env_clear().envs(env.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Waits for the end in a thread, since the servers of a test run in its process.
+async fn end(child: Child) -> Ended {
+    let waiting = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    let output = tokio::time::timeout(Duration::from_secs(120), waiting).await.expect("it ends").unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ended { status: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+async fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
+    end(command(args, env).spawn().unwrap()).await
+}
+
+/// The variables for the bucket of a server.
+fn bucket(server: &S3Server) -> Vec<(String, String)> {
+    let directory = server.credentials_dir().display().to_string();
+    [
+        ("SUPERCARGO_STORAGE_KIND", "s3"),
+        ("SUPERCARGO_S3_BUCKET", "registry"),
+        ("SUPERCARGO_S3_ENDPOINT", &server.endpoint()),
+        ("SUPERCARGO_S3_FORCE_PATH_STYLE", "true"),
+        ("SUPERCARGO_S3_CREDENTIALS_DIR", &directory),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+async fn with(args: &[&str], env: &[(String, String)], more: &[(&str, &str)]) -> Ended {
+    let mut all: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    all.extend(more);
+    run(args, &all).await
+}
+
+fn write<'a>(directory: &Path, name: &str, text: &str, path: &'a mut String) -> &'a str {
+    std::fs::write(directory.join(name), text).unwrap();
+    *path = directory.join(name).display().to_string();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_config_looks_at_everything_that_s3_names() {
+    const CHECK: &[&str] = &["serve", "--check-config"];
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    let env = bucket(&server);
+    let ended = with(CHECK, &env, &[]).await;
+    assert_eq!((ended.status, ended.out.as_str()), (Some(0), "the configuration is valid\n"), "{ended:?}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let (mut empty, nothing) = (String::new(), dir.path().join("nothing").display().to_string());
+    let empty = write(dir.path(), "empty.pem", "# nothing", &mut empty);
+    for (name, value, part) in [
+        ("SUPERCARGO_S3_BUCKET", "No_Bucket", "`No_Bucket` cannot be a bucket's name"),
+        ("SUPERCARGO_S3_ENDPOINT", "http://10.0.0.1:9000/bucket", "must end with the host or port"),
+        ("SUPERCARGO_S3_CA_BUNDLE_FILE", empty, "empty.pem: there is no certificate in it"),
+        ("SUPERCARGO_S3_CA_BUNDLE_FILE", &nothing, "nothing: No such file"),
+        ("SUPERCARGO_S3_CREDENTIALS_DIR", &nothing, "nothing/AWS_ACCESS_KEY_ID is missing or empty"),
+        ("SUPERCARGO_ADMIN_TOKEN_FILE", &nothing, "cannot read admin.token_file"),
+        ("SUPERCARGO_LIMITS_DRAIN_SECS", "soon", "SUPERCARGO_LIMITS_DRAIN_SECS is \"soon\""),
+        ("SUPERCARGO_LOG_FILTER", "a=b=c", "log.filter is \"a=b=c\""),
+    ] {
+        let ended = with(CHECK, &env, &[(name, value)]).await;
+        assert_eq!(ended.status, Some(2), "{name}={value}: {ended:?}");
+        assert!(ended.err.starts_with("error: ") && ended.err.contains(part), "{part}: {}", ended.err);
+        assert_eq!(ended.out, "", "{name}={value}");
+    }
+    assert!(server.requests().is_empty(), "a check sends nothing: {:?}", server.requests());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_arguments_end_with_2() {
+    for args in [&["serve", "--nonsense"][..], &["nonsense"], &[], &["serve", "--config", "/nowhere.toml"]] {
+        let ended = run(args, &[]).await;
+        assert_eq!(ended.status, Some(2), "{args:?}: {ended:?}");
+    }
+    assert_eq!(run(&["config", "--markdown"], &[]).await.status, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prove_ends_with_0_3_or_4_and_leaves_the_bucket_as_it_was() {
+    for (lie, status, part) in
+        [(Lie::Honest, 0, "register       Passed"), (Lie::IgnoresConditions, 3, "create         Failed")]
+    {
+        let server = S3Server::start(lie).await.unwrap();
+        let ended = with(&["prove"], &bucket(&server), &[]).await;
+        assert_eq!(ended.status, Some(status), "{lie:?}: {ended:?}");
+        assert!(ended.out.contains(part), "{lie:?}: {ended:?}");
+        assert_eq!(server.object_keys(), [] as [&str; 0], "{lie:?}");
+    }
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    let ended = with(&["prove"], &bucket(&server), &[("SUPERCARGO_S3_ENDPOINT", "http://127.0.0.1:1")]).await;
+    assert_eq!(ended.status, Some(4), "{ended:?}");
+
+    server.plant("v1/meta/format", r#"{"version":2}"#);
+    let ended = with(&["prove"], &bucket(&server), &[]).await;
+    assert_eq!(ended.status, Some(3), "{ended:?}");
+    assert!(ended.err.contains("(step format)") && ended.err.contains("the store has format 2"), "{ended:?}");
+}
+
+/// Ends a process as Kubernetes does.
+fn terminate(child: &Child) {
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_is_terminated_leaves_nothing_behind() {
+    for args in [&["prove"][..], &["serve"]] {
+        let server = S3Server::start(Lie::Honest).await.unwrap();
+        server.inject("PUT", "race-small-1", Fault::Stall, usize::MAX);
+        let env = bucket(&server);
+        let mut command = command(
+            args,
+            &[("SUPERCARGO_PUBLIC_LISTEN", "127.0.0.1:0"), ("SUPERCARGO_INTERNAL_LISTEN", "127.0.0.1:0")],
+        );
+        let child = command.envs(env).spawn().unwrap();
+        let middle = async {
+            while !server.requests().iter().any(|request| request.path.contains("race-small-1")) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), middle).await.expect("the proof is in the middle");
+        assert!(!server.object_keys().is_empty());
+        terminate(&child);
+        let ended = end(child).await;
+        assert_eq!(ended.status, Some(if args == ["prove"] { 4 } else { 0 }), "{args:?}: {ended:?}");
+        assert_eq!(server.object_keys(), [] as [&str; 0], "{args:?}: {ended:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_replaces_the_authorities_of_the_system() {
+    // Two providers are never compiled in, but a build of everything may have more features than this crate asks for.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let issue = || rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let (known, other) = (issue(), issue());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(known.signing_key.serialize_der()).unwrap();
+    let tls = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![known.cert.der().clone()], key)
+        .unwrap();
+    let server = S3Server::start_tls(Lie::Honest, Arc::new(tls)).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (mut known_file, mut other_file) = (String::new(), String::new());
+    let known = write(dir.path(), "known.pem", &known.cert.pem(), &mut known_file);
+    let other = write(dir.path(), "other.pem", &other.cert.pem(), &mut other_file);
+
+    let env = bucket(&server);
+    let ended = with(&["prove"], &env, &[("SSL_CERT_FILE", known)]).await;
+    assert_eq!(ended.status, Some(0), "the system knows it: {ended:?}");
+    let ended = with(&["prove"], &env, &[("SSL_CERT_FILE", other), ("SUPERCARGO_S3_CA_BUNDLE_FILE", known)]).await;
+    assert_eq!(ended.status, Some(0), "the bundle knows it: {ended:?}");
+    let ended = with(&["prove"], &env, &[("SSL_CERT_FILE", known), ("SUPERCARGO_S3_CA_BUNDLE_FILE", other)]).await;
+    assert_eq!(ended.status, Some(4), "only the system knows it: {ended:?}");
+    assert!(ended.err.contains("certificate"), "{ended:?}");
+}
