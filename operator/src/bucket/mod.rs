@@ -3,7 +3,8 @@
 //! # Flow of [`Buckets::reconcile`]
 //! 1. An outcome that is younger than its `next_check`, for the same spec, keys and record, is given again without a request.
 //! 2. [`S3::presence`] lists one key. What fails here is told in [`findings::BUCKET_READY`], and nothing is written.
-//! 3. [`plan::decide`]: use it, announce it, make it, or stop. A bucket is announced in status before it is made.
+//! 3. [`plan::decide`]: use it, announce it, make it, or stop. A bucket is announced in status before it is made, and one that was made
+//!    is told with `next_check` zero before anything else is done to it, so that status says so first.
 //! 4. [`S3::observe`] reads the sub-resources; [`plan::standings`] and [`plan::writes`] compare.
 //! 5. [`S3::write`] sends what differs; then everything is read again, and only what is seen then counts as `True`.
 //!
@@ -88,6 +89,8 @@ struct Entry {
     digest: [u8; 32],
     s3: S3,
     last: Option<(Timestamp, Outcome)>,
+    /// What this process itself has found out last about who made the bucket.
+    settled: Option<BucketStatus>,
     /// Passes since the bucket was last usable.
     failures: u32,
     unsupported: BTreeMap<Aspect, (Timestamp, Failure)>,
@@ -98,13 +101,20 @@ impl Buckets {
     pub async fn reconcile(&self, request: Request<'_>, now: Timestamp) -> Outcome {
         let digest = digest(request.spec, request.target);
         let known = self.seen.lock().expect("no panic while it is held").get(request.uid).cloned();
+        let settled = known.as_ref().and_then(|entry| entry.settled.clone());
         let mut entry = match known.filter(|entry| entry.digest == digest) {
             Some(entry) => entry,
             None => match S3::connect(request.target).await {
-                Ok(s3) => Entry { digest, s3, last: None, failures: 0, unsupported: BTreeMap::new() },
+                Ok(s3) => {
+                    let settled = settled.clone();
+                    Entry { digest, s3, last: None, settled, failures: 0, unsupported: BTreeMap::new() }
+                }
                 Err(failure) => return failed(request, &failure),
             },
         };
+        // A record may be older than what this process saw itself: the cache lags, or writing it failed.
+        let own = settled.as_ref().filter(|own| own.name == request.target.bucket);
+        let request = Request { recorded: own.or(request.recorded), ..request };
         if let Some(outcome) = entry.still_good(request.recorded, now) {
             return outcome;
         }
@@ -115,6 +125,9 @@ impl Buckets {
         } else if !outcome.next_check.is_zero() {
             outcome.next_check = FAILED.min(FAILED_FIRST * 2u32.saturating_pow(entry.failures));
             entry.failures += 1;
+        }
+        if let Some(status) = outcome.status.as_ref().filter(|status| status.origin != BucketOrigin::Creating) {
+            entry.settled = Some(status.clone());
         }
         entry.last = Some((now, outcome.clone()));
         self.seen.lock().expect("no panic while it is held").insert(request.uid.to_owned(), entry);
@@ -159,21 +172,16 @@ pub async fn pass(
         Err(failure) => return failed(request, &failure),
     };
     let recorded = plan::recorded_origin(request.recorded, &target.bucket, target.endpoint.as_deref());
-    let mut changes = Vec::new();
     let origin = match plan::decide(request.spec.creation_policy, recorded, &presence) {
         Step::Use(origin) => origin,
         Step::Announce => return announced(request),
         Step::Stop(stop) => return not_usable(request, findings::stopped(target, &stop)),
         Step::Create => match s3.create().await {
-            Ok(()) => {
-                changes.push(format!("created {}", target.describe()));
-                BucketOrigin::Created
-            }
+            Ok(()) => return created(request),
             Err(failure) => return failed(request, &failure),
         },
     };
-    let (aspects, mut applied) = keep(s3, request, unsupported, now).await;
-    changes.append(&mut applied);
+    let (aspects, changes) = keep(s3, request, unsupported, now).await;
     let mut all = vec![findings::ready(target, origin)];
     all.extend(aspects);
     Outcome { status: Some(status(target, origin)), findings: all, usable: true, changes, next_check: HEALTHY }
@@ -230,6 +238,16 @@ fn announced(request: Request<'_>) -> Outcome {
         status: Some(status(request.target, BucketOrigin::Creating)),
         next_check: Duration::ZERO,
         ..not_usable(request, findings::creating(request.target))
+    }
+}
+
+fn created(request: Request<'_>) -> Outcome {
+    Outcome {
+        status: Some(status(request.target, BucketOrigin::Created)),
+        usable: true,
+        changes: vec![format!("created {}", request.target.describe())],
+        next_check: Duration::ZERO,
+        ..not_usable(request, findings::ready(request.target, BucketOrigin::Created))
     }
 }
 

@@ -38,6 +38,8 @@ struct State {
     version: u64,
     /// (method, end of path) -> status with which it is refused.
     refusals: Vec<(Method, String, u16)>,
+    /// Part of a body -> writes that hold it are refused.
+    refused_words: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -107,8 +109,15 @@ impl FakeApi {
         self.lock().refusals.push((method, path_end.to_owned(), status));
     }
 
+    /// Refuses every request whose body holds `word`, as if the API server had gone away.
+    pub(crate) fn refuse_word(&self, word: &str) {
+        self.lock().refused_words.push(word.to_owned());
+    }
+
     pub(crate) fn allow_all(&self) {
-        self.lock().refusals.clear();
+        let mut state = self.lock();
+        state.refusals.clear();
+        state.refused_words.clear();
     }
 
     /// Forgets and returns what was sent so far.
@@ -129,6 +138,10 @@ impl FakeApi {
         let refused = state.refusals.iter().find(|(m, end, _)| *m == sent.method && sent.path.ends_with(end.as_str()));
         if let Some((_, _, status)) = refused {
             return failure(*status, "refused by the test");
+        }
+        let body = sent.body.to_string();
+        if state.refused_words.iter().any(|word| body.contains(word.as_str())) {
+            return failure(500, "refused by the test");
         }
         match sent.method {
             Method::GET if is_collection(&sent.path) => list_or_watch(&state, &sent),
@@ -155,6 +168,14 @@ impl State {
             None => (sent.path.as_str(), false),
         };
         let before = self.objects.get(path).cloned();
+        // Merge patch and server-side apply alike are bound to the version that they name.
+        let based_on = &sent.body["metadata"]["resourceVersion"];
+        if let Some(before) = &before
+            && !based_on.is_null()
+            && *based_on != before["metadata"]["resourceVersion"]
+        {
+            return failure(409, "the object has been modified");
+        }
         let mut after = match (&before, to_status, apply) {
             (None, true, _) | (None, _, false) => return failure(404, "not found"),
             (Some(before), true, true) => {
@@ -163,10 +184,6 @@ impl State {
                 after
             }
             (Some(before), _, false) => {
-                let based_on = &sent.body["metadata"]["resourceVersion"];
-                if !based_on.is_null() && *based_on != before["metadata"]["resourceVersion"] {
-                    return failure(409, "the object has been modified");
-                }
                 let mut after = before.clone();
                 merge(&mut after, &sent.body);
                 after
