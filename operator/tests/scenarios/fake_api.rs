@@ -1,5 +1,5 @@
-//! An API server in memory: objects by path, a log of requests, refusals on demand. It keeps what it is sent, as
-//! server-side apply by a single writer would, adds a few defaults, and bumps `resourceVersion` only when something changed.
+//! An API server in memory: objects by path, a log of requests, refusals on demand. It merges what is applied into what is there, so
+//! that fields of others stay, adds the defaults of a real one, and bumps `resourceVersion` only when something changed.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -176,7 +176,13 @@ impl State {
         {
             return failure(409, "the object has been modified");
         }
-        let mut after = match (&before, to_status, apply) {
+        if let (Some(before), Value::Array(operations)) = (&before, &sent.body) {
+            return match json_patched(before, operations) {
+                Ok(after) => self.written(path, Some(before), after),
+                Err(code) => failure(code, "the JSON patch does not fit"),
+            };
+        }
+        let after = match (&before, to_status, apply) {
             (None, true, _) | (None, _, false) => return failure(404, "not found"),
             (Some(before), true, true) => {
                 let mut after = before.clone();
@@ -197,7 +203,11 @@ impl State {
         {
             return failure(409, "uid mismatch");
         }
-        if before.as_ref() != Some(&after) {
+        self.written(path, before.as_ref(), after)
+    }
+
+    fn written(&mut self, path: &str, before: Option<&Value>, mut after: Value) -> Answer {
+        if before != Some(&after) {
             self.version += 1;
             let version = self.version.to_string();
             let meta = &mut after["metadata"];
@@ -214,30 +224,79 @@ impl State {
     }
 }
 
-/// What server-side apply by the only writer gives: what was sent, plus what belongs to the server.
+/// What server-side apply gives: what was there and is not ours to take away, what was sent, and the server's defaults.
 fn applied(before: Option<&Value>, sent: &Value) -> Value {
-    let mut after = sent.clone();
-    if let Some(before) = before {
-        for key in ["uid", "resourceVersion", "generation", "creationTimestamp"] {
-            if let Some(value) = before["metadata"].get(key) {
-                after["metadata"][key] = value.clone();
+    let mut after = before.cloned().unwrap_or_else(|| sent.clone());
+    apply_onto(&mut after, sent);
+    default_like_a_server(&mut after);
+    after
+}
+
+fn apply_onto(target: &mut Value, sent: &Value) {
+    match (target, sent) {
+        (Value::Object(target), Value::Object(sent)) => {
+            for (key, value) in sent {
+                apply_onto(target.entry(key.clone()).or_insert(Value::Null), value);
             }
         }
-        if let Some(status) = before.get("status") {
-            after["status"] = status.clone();
+        (Value::Array(target), Value::Array(sent)) if sent.iter().all(|member| !member["name"].is_null()) => {
+            for member in sent {
+                match target.iter_mut().find(|t| t["name"] == member["name"] && t["mountPath"] == member["mountPath"]) {
+                    Some(found) => apply_onto(found, member),
+                    None => target.push(member.clone()),
+                }
+            }
         }
+        (target, sent) => *target = sent.clone(),
     }
-    match after["kind"].as_str() {
+}
+
+/// As Kubernetes 1.36 fills in what was left out.
+fn default_like_a_server(object: &mut Value) {
+    let defaults = match object["kind"].as_str() {
         Some("Deployment") => {
-            after["metadata"]["generation"] = json!(1);
-            let pod = &mut after["spec"]["template"]["spec"];
-            pod["dnsPolicy"] = json!("ClusterFirst");
-            pod["containers"][0]["terminationMessagePath"] = json!("/dev/termination-log");
+            object["metadata"]["generation"] = json!(1);
+            let containers = object["spec"]["template"]["spec"]["containers"].as_array_mut();
+            for container in containers.into_iter().flatten() {
+                container["terminationMessagePath"] = json!("/dev/termination-log");
+                // Only where a ProcMount was asked for once; releases before 1.12 filled it in everywhere.
+                container["securityContext"]["procMount"] = json!("Default");
+                for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+                    container[probe]["successThreshold"] = json!(1);
+                }
+            }
+            let account = object["spec"]["template"]["spec"]["serviceAccountName"].clone();
+            json!({ "template": { "spec": { "dnsPolicy": "ClusterFirst", "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler", "serviceAccount": account } } })
         }
-        Some("Service") => after["spec"]["clusterIP"] = json!("10.96.0.7"),
-        _ => {}
+        Some("Service") => json!({ "clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"], "ipFamilies": ["IPv4"],
+            "internalTrafficPolicy": "Cluster", "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None" }),
+        Some("PersistentVolumeClaim") => json!({ "volumeMode": "Filesystem", "volumeName": "pvc-1" }),
+        _ => return,
+    };
+    merge(&mut object["spec"], &defaults);
+}
+
+/// `add`, `replace` and `remove`; a `resourceVersion` that is replaced has to be the one that is there.
+fn json_patched(before: &Value, operations: &[Value]) -> Result<Value, u16> {
+    let mut after = before.clone();
+    for operation in operations {
+        let pointer = operation["path"].as_str().ok_or(400_u16)?;
+        let value = operation["value"].clone();
+        if pointer == "/metadata/resourceVersion" && value != before["metadata"]["resourceVersion"] {
+            return Err(409);
+        }
+        let (parent, key) = pointer.rsplit_once('/').ok_or(400_u16)?;
+        let key = key.replace("~1", "/").replace("~0", "~");
+        let parent = after.pointer_mut(parent).and_then(Value::as_object_mut).ok_or(422_u16)?;
+        match operation["op"].as_str() {
+            Some("remove") => drop(parent.remove(&key).ok_or(422_u16)?),
+            Some("add" | "replace") => drop(parent.insert(key, value)),
+            _ => return Err(400),
+        }
     }
-    after
+    default_like_a_server(&mut after);
+    Ok(after)
 }
 
 fn merge(target: &mut Value, patch: &Value) {

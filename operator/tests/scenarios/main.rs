@@ -6,6 +6,7 @@
 
 mod bucket_origin;
 mod controller;
+mod drift;
 mod fake_api;
 #[path = "../bucket_requests/fake_s3.rs"]
 #[allow(dead_code, reason = "the other suite uses more of it")]

@@ -20,7 +20,7 @@ pub(crate) const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/demo/deployments/c
 const CONFIG_MAP: &str = "/api/v1/namespaces/demo/configmaps/company-config";
 const INTERNAL_SECRET: &str = "/api/v1/namespaces/demo/secrets/company-internal";
 pub(crate) const S3_SECRET: &str = "/api/v1/namespaces/demo/secrets/s3";
-const BUDGET: &str = "/apis/policy/v1/namespaces/demo/poddisruptionbudgets/company";
+pub(crate) const BUDGET: &str = "/apis/policy/v1/namespaces/demo/poddisruptionbudgets/company";
 
 pub(crate) fn config() -> Config {
     let Ok(Cli { command: Command::Run(config) }) = Cli::try_parse_from(["supercargo-operator", "run"]) else {
@@ -68,7 +68,7 @@ impl Scene {
     }
 
     /// As the Deployment's controller and the kubelet would, once all replicas are ready.
-    fn all_replicas_ready(&self) {
+    pub(crate) fn all_replicas_ready(&self) {
         self.api.edit(DEPLOYMENT, |deployment| {
             let n = deployment["spec"]["replicas"].clone();
             deployment["status"] =
@@ -91,7 +91,7 @@ fn on_volume() -> Value {
 }
 
 /// A store that refuses connections: the operator says so and goes on.
-fn on_s3() -> Value {
+pub(crate) fn on_s3() -> Value {
     json!({ "storage": { "s3": { "bucket": "crates", "endpoint": "http://127.0.0.1:1", "forcePathStyle": true,
                                  "credentialsSecretRef": { "name": "s3" } } } })
 }
