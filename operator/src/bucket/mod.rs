@@ -171,11 +171,11 @@ pub async fn pass(
         Ok(presence) => presence,
         Err(failure) => return failed(request, &failure),
     };
-    let recorded = plan::recorded_origin(request.recorded, &target.bucket, target.endpoint.as_deref());
+    let recorded = plan::remembered_origin(request.recorded, &target.bucket, target.endpoint.as_deref());
     let origin = match plan::decide(request.spec.creation_policy, recorded, &presence) {
         Step::Use(origin) => origin,
         Step::Announce => return announced(request),
-        Step::Stop(stop) => return not_usable(request, findings::stopped(target, &stop)),
+        Step::Stop(stop) => return not_usable(request, findings::stopped(target, request.recorded, &stop)),
         Step::Create => match s3.create().await {
             Ok(()) => return created(request),
             Err(failure) => return failed(request, &failure),

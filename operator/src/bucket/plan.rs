@@ -41,7 +41,7 @@ pub enum Stop {
 
 /// Decides by policy, memory and what the store shows.
 ///
-/// `recorded` counts only if it speaks of this very bucket: the caller has compared name and endpoint.
+/// `recorded` counts only if it speaks of this very bucket: [`remembered_origin`] has compared.
 pub fn decide(policy: CreationPolicy, recorded: Option<BucketOrigin>, presence: &Presence) -> Step {
     match (presence, recorded) {
         (Presence::Present { .. }, Some(origin @ (BucketOrigin::Created | BucketOrigin::Adopted))) => Step::Use(origin),
@@ -61,6 +61,14 @@ pub fn decide(policy: CreationPolicy, recorded: Option<BucketOrigin>, presence: 
 /// The origin that status holds for this bucket; a record of another bucket counts for nothing.
 pub fn recorded_origin(recorded: Option<&BucketStatus>, name: &str, endpoint: Option<&str>) -> Option<BucketOrigin> {
     recorded.filter(|r| r.name == name && r.endpoint.as_deref() == endpoint).map(|r| r.origin)
+}
+
+/// The origin by which to [`decide`]. A bucket that is in use stays the same one when only its endpoint is spelled anew: an empty one of
+/// the same name, made elsewhere, would hide every crate. One that was announced at another endpoint was never used and counts for nothing.
+pub fn remembered_origin(recorded: Option<&BucketStatus>, name: &str, endpoint: Option<&str>) -> Option<BucketOrigin> {
+    let here = recorded_origin(recorded, name, endpoint);
+    let elsewhere = recorded.filter(|r| r.name == name && r.origin != BucketOrigin::Creating).map(|r| r.origin);
+    here.or(elsewhere)
 }
 
 /// The aspects of a bucket, each with a condition of its own.

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct BucketSpec {
     /// Whether the bucket has to exist (`Adopt`), has to be made by this object (`Create`), or either (`AdoptOrCreate`,
-    /// the default). A bucket that was there once and is gone is never silently replaced by an empty one.
+    /// the default). A bucket that was there once and is gone is never silently replaced by an empty one, nor is one made
+    /// under the same name when `storage.s3.endpoint` changes.
     #[serde(default)]
     pub creation_policy: CreationPolicy,
     /// What happens to the bucket when this object is deleted. `Retain` (default) leaves it alone. `Delete` removes it

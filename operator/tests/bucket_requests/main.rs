@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test says no by panicking")]
 
 mod deletion;
+mod endpoints;
 mod fake_s3;
 mod trouble;
 

@@ -52,6 +52,19 @@ fn a_record_of_another_bucket_counts_for_nothing() {
     }
 }
 
+#[test]
+fn a_bucket_in_use_is_the_same_one_under_another_endpoint() {
+    let recorded =
+        |origin| BucketStatus { name: "b".into(), endpoint: Some("http://one".into()), region: "r".into(), origin };
+    for origin in [BucketOrigin::Created, BucketOrigin::Adopted] {
+        assert_eq!(remembered_origin(Some(&recorded(origin)), "b", Some("http://two")), Some(origin));
+        assert_eq!(remembered_origin(Some(&recorded(origin)), "c", Some("http://one")), None);
+    }
+    let announced = recorded(BucketOrigin::Creating);
+    assert_eq!(remembered_origin(Some(&announced), "b", Some("http://one")), Some(BucketOrigin::Creating));
+    assert_eq!(remembered_origin(Some(&announced), "b", Some("http://two")), None, "announced there, not here");
+}
+
 fn with_tags() -> BucketSpec {
     let values = [("team".to_owned(), "platform".to_owned())].into();
     BucketSpec { tags: TagsSpec { values, ..TagsSpec::default() }, ..BucketSpec::default() }
