@@ -128,8 +128,8 @@ impl Reconcile for Registries {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.remove(&(namespace.to_owned(), name.to_owned())) {
             self.buckets.forget(&known.uid);
+            metrics::registry_changed(Some(known.ready), None);
         }
-        count(&known);
     }
 }
 
@@ -263,14 +263,9 @@ impl Registries {
 
     fn remember(&self, namespace: &str, name: &str, uid: String, ready: bool) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((namespace.to_owned(), name.to_owned()), Known { uid, ready });
-        count(&known);
+        let before = known.insert((namespace.to_owned(), name.to_owned()), Known { uid, ready });
+        metrics::registry_changed(before.map(|known| known.ready), Some(ready));
     }
-}
-
-fn count(known: &HashMap<(String, String), Known>) {
-    let ready = known.values().filter(|k| k.ready).count();
-    metrics::registries(ready, known.len() - ready);
 }
 
 /// The time to the next pass if no watch asks for one: the poll interval, spread a little, or the bucket's wish if that is sooner.

@@ -6,7 +6,8 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use futures::stream;
+use futures::StreamExt;
+use futures::channel::mpsc;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -40,6 +41,8 @@ struct State {
     refusals: Vec<(Method, String, u16)>,
     /// Part of a body -> writes that hold it are refused.
     refused_words: Vec<String>,
+    /// Plural -> whoever watches that kind.
+    watchers: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
 }
 
 #[derive(Clone, Default)]
@@ -95,6 +98,17 @@ impl FakeApi {
         self.lock().objects.remove(path);
     }
 
+    /// Removes an object, and tells those who watch its kind.
+    pub(crate) fn delete(&self, path: &str) {
+        let mut state = self.lock();
+        let object = state.objects.remove(path).unwrap_or_else(|| panic!("no object at {path}"));
+        let event = Bytes::from(format!("{}\n", json!({ "type": "DELETED", "object": object })));
+        let plural = path.rsplit('/').nth(1).unwrap_or_default();
+        for (_, watcher) in state.watchers.iter().filter(|(watched, _)| watched == plural) {
+            let _ = watcher.unbounded_send(event.clone());
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.lock().objects.get(path).cloned()
     }
@@ -144,7 +158,7 @@ impl FakeApi {
             return failure(500, "refused by the test");
         }
         match sent.method {
-            Method::GET if is_collection(&sent.path) => list_or_watch(&state, &sent),
+            Method::GET if is_collection(&sent.path) => list_or_watch(&mut state, &sent),
             Method::GET => match state.objects.get(&sent.path) {
                 Some(object) => ok(object),
                 None => failure(404, "not found"),
@@ -328,12 +342,12 @@ fn place(path: &str) -> (String, String) {
     (namespace.to_owned(), parts.last().copied().unwrap_or_default().to_owned())
 }
 
-fn list_or_watch(state: &State, sent: &Sent) -> Answer {
+fn list_or_watch(state: &mut State, sent: &Sent) -> Answer {
     let plural = sent.path.rsplit('/').next().unwrap_or_default();
     if sent.query.contains("watch=true") {
-        // Nothing more happens until the test ends.
-        let silence = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        return Response::new(BoxBody::new(silence));
+        let (watcher, events) = mpsc::unbounded();
+        state.watchers.push((plural.to_owned(), watcher));
+        return Response::new(BoxBody::new(StreamBody::new(events.map(|event| Ok(Frame::data(event))))));
     }
     let items: Vec<_> = state
         .objects

@@ -11,4 +11,5 @@ mod fake_api;
 #[path = "../bucket_requests/fake_s3.rs"]
 #[allow(dead_code, reason = "the other suite uses more of it")]
 mod fake_s3;
+mod gauges;
 mod registry;

@@ -86,7 +86,7 @@ pub(crate) fn nobody_answers() -> Registries {
     Registries::reaching(|_, _| "https://127.0.0.1:1".to_owned())
 }
 
-fn on_volume() -> Value {
+pub(crate) fn on_volume() -> Value {
     json!({ "storage": { "volume": { "size": "1Gi" } } })
 }
 
