@@ -107,6 +107,19 @@ pub fn not_looked_at(spec: &BucketSpec) -> Vec<Finding> {
     ASPECTS.into_iter().map(one).collect()
 }
 
+/// The aspects of a bucket whose store answers so slowly that the time of the pass was over.
+pub fn too_slow(spec: &BucketSpec, target: &Target) -> Vec<Finding> {
+    let failure = Failure::TooSlow;
+    let one = |aspect: Aspect| match aspect.management(spec) {
+        Management::Ignore => ignored(aspect),
+        _ => {
+            let message = format!("{aspect} could not be settled: {}", failure.tell(target));
+            Finding::new(aspect.condition(), Truth::Unknown, failure.reason(), message)
+        }
+    };
+    ASPECTS.into_iter().map(one).collect()
+}
+
 /// One finding per aspect, from how it stands *after* the writes and what the writes answered.
 pub fn judge(
     spec: &BucketSpec,

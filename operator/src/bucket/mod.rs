@@ -11,6 +11,7 @@
 //! # Guarantees
 //! - A sub-resource is read before it is written; one that the store does not know gets no request but that GET.
 //! - No DELETE is ever sent, except DeleteBucket in [`release`] for a bucket that this object made and that is empty.
+//! - A pass ends within its time, and what was not done by then is a condition.
 //! - What the spec leaves out, rules and tags of others included, stays as it is.
 //! - A bucket that was in use and is gone is not made again.
 //! - A write that a store refused as unsupported, or took and does not show, is not repeated for an hour, unless spec or credentials change.
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout_at};
 
 use crate::crd::bucket::{BucketOrigin, BucketSpec, BucketStatus};
 use crate::crd::conditions::Finding;
@@ -49,6 +51,10 @@ const FAILED_FIRST: Duration = Duration::from_secs(1);
 const FAILED: Duration = Duration::from_secs(15);
 /// How long a write that the store does not support is not sent again.
 const UNSUPPORTED: SignedDuration = SignedDuration::from_hours(1);
+
+/// How long one pass over a bucket may take in all. Each request has a deadline of its own, but a pass makes up to a dozen, one after
+/// another, and has to end well before the deadline of the whole reconcile: that could only say that it struck.
+pub const BUDGET: Duration = Duration::from_secs(25);
 
 /// What to look at, on behalf of one CargoRegistry.
 #[derive(Clone, Copy, Debug)]
@@ -97,8 +103,14 @@ struct Entry {
 }
 
 impl Buckets {
-    /// Looks at the bucket and brings it to the spec. Never fails: what goes wrong is a finding.
+    /// Looks at the bucket and brings it to the spec, within [`BUDGET`]. Never fails: what goes wrong is a finding.
     pub async fn reconcile(&self, request: Request<'_>, now: Timestamp) -> Outcome {
+        self.reconcile_within(BUDGET, request, now).await
+    }
+
+    /// As [`Buckets::reconcile`], within a time of the caller's choice. What is not done by then is told as a finding and done later.
+    pub async fn reconcile_within(&self, budget: Duration, request: Request<'_>, now: Timestamp) -> Outcome {
+        let deadline = Instant::now() + budget;
         let digest = digest(request.spec, request.target);
         let known = self.seen.lock().expect("no panic while it is held").get(request.uid).cloned();
         let settled = known.as_ref().and_then(|entry| entry.settled.clone());
@@ -119,7 +131,7 @@ impl Buckets {
             return outcome;
         }
         entry.unsupported.retain(|_, (since, _)| now.duration_since(*since) < UNSUPPORTED);
-        let mut outcome = pass(&entry.s3, request, &mut entry.unsupported, now).await;
+        let mut outcome = pass(&entry.s3, request, &mut entry.unsupported, deadline, now).await;
         if outcome.usable {
             entry.failures = 0;
         } else if !outcome.next_check.is_zero() {
@@ -164,10 +176,11 @@ pub async fn pass(
     s3: &S3,
     request: Request<'_>,
     unsupported: &mut BTreeMap<Aspect, (Timestamp, Failure)>,
+    deadline: Instant,
     now: Timestamp,
 ) -> Outcome {
     let target = request.target;
-    let presence = match s3.presence().await {
+    let presence = match timeout_at(deadline, s3.presence()).await.unwrap_or(Err(Failure::TooSlow)) {
         Ok(presence) => presence,
         Err(failure) => return failed(request, &failure),
     };
@@ -176,15 +189,19 @@ pub async fn pass(
         Step::Use(origin) => origin,
         Step::Announce => return announced(request),
         Step::Stop(stop) => return not_usable(request, findings::stopped(target, request.recorded, &stop)),
-        Step::Create => match s3.create().await {
+        Step::Create => match timeout_at(deadline, s3.create()).await.unwrap_or(Err(Failure::TooSlow)) {
             Ok(()) => return created(request),
             Err(failure) => return failed(request, &failure),
         },
     };
-    let (aspects, changes) = keep(s3, request, unsupported, now).await;
+    // The bucket is there, so it may be used whatever becomes of its aspects.
+    let (aspects, changes, next_check) = match timeout_at(deadline, keep(s3, request, unsupported, now)).await {
+        Ok((aspects, changes)) => (aspects, changes, HEALTHY),
+        Err(_) => (findings::too_slow(request.spec, target), Vec::new(), FAILED),
+    };
     let mut all = vec![findings::ready(target, origin)];
     all.extend(aspects);
-    Outcome { status: Some(status(target, origin)), findings: all, usable: true, changes, next_check: HEALTHY }
+    Outcome { status: Some(status(target, origin)), findings: all, usable: true, changes, next_check }
 }
 
 /// Observe, write what differs, observe again.

@@ -208,10 +208,12 @@ impl Registries {
         let spec = validate::bucket_spec(&registry.spec);
         let spec = if may_write { spec } else { looking_only(spec) };
         let uid = registry.uid().unwrap_or_default();
+        let begun = tokio::time::Instant::now();
         loop {
             let recorded = registry.status.as_ref().and_then(|status| status.bucket.as_ref());
             let request = bucket::Request { uid: &uid, spec: &spec, target: &target, recorded };
-            let outcome = self.buckets.reconcile(request, (context.now)()).await;
+            let left = context.config.bucket_budget().saturating_sub(begun.elapsed());
+            let outcome = self.buckets.reconcile_within(left, request, (context.now)()).await;
             // Before anything else, events too: that it is about to be made, and that it was made, must not be lost.
             let news = outcome.status.as_ref().filter(|status| recorded != Some(*status));
             let written = match news {
