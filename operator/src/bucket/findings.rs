@@ -19,7 +19,7 @@ pub const BUCKET_VERSIONED: &str = "BucketVersioned";
 pub const BUCKET_ENCRYPTED: &str = "BucketEncrypted";
 /// The public access block is on.
 pub const BUCKET_PRIVATE: &str = "BucketPrivate";
-/// Our lifecycle rule is in force.
+/// Our lifecycle rules are in force.
 pub const BUCKET_LIFECYCLE: &str = "BucketLifecycle";
 /// The bucket carries the tags.
 pub const BUCKET_TAGGED: &str = "BucketTagged";

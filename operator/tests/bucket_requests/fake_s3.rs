@@ -242,12 +242,15 @@ impl State {
         if self.kind == Kind::MinIo {
             match sub {
                 "encryption" => return error(501, "NotImplemented"),
-                "lifecycle" if !body.contains("NoncurrentVersionExpiration") => return error(400, "InvalidArgument"),
                 "lifecycle" => {
-                    let (before, rest) =
-                        body.split_once("<AbortIncompleteMultipartUpload>").expect("we always ask for it");
-                    let (_, after) = rest.split_once("</AbortIncompleteMultipartUpload>").expect("it ends");
-                    body = format!("{before}{after}");
+                    let does_something = |rule: &str| rule.contains("Expiration>");
+                    if !body.split("<Rule>").skip(1).all(does_something) {
+                        return error(400, "InvalidArgument");
+                    }
+                    if let Some((before, rest)) = body.split_once("<AbortIncompleteMultipartUpload>") {
+                        let (_, after) = rest.split_once("</AbortIncompleteMultipartUpload>").expect("it ends");
+                        body = format!("{before}{after}");
+                    }
                 }
                 _ => {}
             }

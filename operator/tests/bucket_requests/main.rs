@@ -212,6 +212,10 @@ async fn rules_and_tags_of_others_stay() {
         "<Expiration><Days>3</Days></Expiration>",
         "supercargo:team/",
         "<DaysAfterInitiation>7</DaysAfterInitiation>",
+        "supercargo-probe:team/",
+        "<Prefix>team/v1/probe/</Prefix>",
+        "<Expiration><Days>1</Days></Expiration>",
+        "<NoncurrentDays>1</NoncurrentDays>",
     ] {
         assert!(rules.contains(part), "{part} not in {rules}");
     }
@@ -256,9 +260,11 @@ async fn a_store_without_public_access_block_is_sent_nothing_but_the_question() 
     assert_eq!(writes(&fake.take_log()), Vec::<&str>::new(), "what was refused as unsupported is not sent again soon");
     assert_eq!(told(&again, "BucketLifecycle"), "Unknown/Unsupported");
     registry.pass(5000).await;
+    let rules = fake.document("crates", "lifecycle").unwrap();
+    assert!(rules.contains("supercargo-probe:team/") && !rules.contains("supercargo:team/"), "what it can do: {rules}");
     assert_eq!(
         writes(&fake.take_log()),
-        ["PUT /crates?encryption", "PUT /crates?lifecycle"],
+        ["PUT /crates?encryption", "PUT /crates?lifecycle", "PUT /crates?lifecycle"],
         "after an hour it may have learnt"
     );
 }
