@@ -29,17 +29,17 @@ impl<K> Default for Backoffs<K> {
 }
 
 impl<K: Eq + Hash> Backoffs<K> {
-    /// Counts one more failure of `key` and returns the delay before its next pass.
-    pub fn failed(&self, key: K, jitter: f64) -> Duration {
+    /// Counts one more failure of `key`. Returns the delay before its next pass, and whether it was well before.
+    pub fn failed(&self, key: K, jitter: f64) -> (Duration, bool) {
         let mut map = self.lock();
         let count = map.entry(key).or_insert(0);
         *count = count.saturating_add(1);
-        delay(*count, jitter)
+        (delay(*count, jitter), *count == 1)
     }
 
-    /// `key` reached the end of a pass, or is gone: its count starts anew.
-    pub fn succeeded(&self, key: &K) {
-        self.lock().remove(key);
+    /// `key` reached the end of a pass, or is gone: its count starts anew. Returns whether it had failed before.
+    pub fn succeeded(&self, key: &K) -> bool {
+        self.lock().remove(key).is_some()
     }
 
     /// Number of objects whose last pass failed.
@@ -82,10 +82,10 @@ mod tests {
     fn objects_do_not_share_a_count_and_success_resets() {
         let b = Backoffs::default();
         b.failed("a", 1.0);
-        assert_eq!(b.failed("a", 1.0), Duration::from_secs(1));
-        assert_eq!(b.failed("b", 1.0), Duration::from_millis(500));
-        b.succeeded(&"a");
-        assert_eq!(b.failed("a", 1.0), Duration::from_millis(500));
+        assert_eq!(b.failed("a", 1.0), (Duration::from_secs(1), false));
+        assert_eq!(b.failed("b", 1.0), (Duration::from_millis(500), true));
+        assert!(b.succeeded(&"a") && !b.succeeded(&"c"));
+        assert_eq!(b.failed("a", 1.0), (Duration::from_millis(500), true));
         assert_eq!(b.len(), 2);
     }
 }

@@ -138,6 +138,11 @@ impl Config {
         Duration::from_secs(self.reconcile_secs_max)
     }
 
+    /// Longest time that all requests to S3 of one pass may take: at most half of the pass, so that it can tell how it went.
+    pub fn bucket_budget(&self) -> Duration {
+        crate::bucket::BUDGET.min(self.reconcile_deadline() / 2)
+    }
+
     /// Time between two looks at what cannot be watched.
     pub fn poll_interval(&self) -> Duration {
         Duration::from_secs(self.poll_secs)

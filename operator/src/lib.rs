@@ -31,7 +31,7 @@
 //!
 //! # What must never be here
 //! Business of Cargo's protocol (that is the registry's), state of our own (desired state is in Kubernetes), a write
-//! that is not server-side apply except for finalizers and status, a wall clock or thread randomness outside `main`.
+//! that is not server-side apply (except finalizers, status, and taking out what others added), a wall clock or thread randomness outside `main`.
 
 pub mod admin_api;
 pub mod backoff;

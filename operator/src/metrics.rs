@@ -59,9 +59,14 @@ pub fn reconcile_ended(controller: &'static str, took: Duration, error: Option<&
     }
 }
 
-/// Number of objects that wait after a failure.
-pub fn objects_in_backoff(controller: &'static str, count: usize) {
-    gauge!(IN_BACKOFF, "controller" => controller).set(u32::try_from(count).unwrap_or(u32::MAX));
+/// One more object waits after a failure. Counted up and down, as one controller may run over several namespaces.
+pub fn backoff_begun(controller: &'static str) {
+    gauge!(IN_BACKOFF, "controller" => controller).increment(1.0);
+}
+
+/// An object does not wait any more.
+pub fn backoff_ended(controller: &'static str) {
+    gauge!(IN_BACKOFF, "controller" => controller).decrement(1.0);
 }
 
 /// A watch failed and will be tried again.
@@ -74,9 +79,11 @@ pub fn write_sent(controller: &'static str, kind: &'static str) {
     counter!(WRITES, "controller" => controller, "kind" => kind).increment(1);
 }
 
-/// How many registries serve, and how many do not.
-pub fn registries(ready: usize, unready: usize) {
-    for (value, count) in [("true", ready), ("false", unready)] {
-        gauge!(REGISTRIES, "ready" => value).set(u32::try_from(count).unwrap_or(u32::MAX));
+/// A registry serves or does not (`None`: it is not there), and how it was before. Counted up and down, as several namespaces may be
+/// looked after, each with a count of its own.
+pub fn registry_changed(before: Option<bool>, after: Option<bool>) {
+    for (label, ready) in [("true", true), ("false", false)] {
+        let count = |state: Option<bool>| if state == Some(ready) { 1.0 } else { 0.0 };
+        gauge!(REGISTRIES, "ready" => label).increment(count(after) - count(before));
     }
 }

@@ -79,6 +79,8 @@ pub enum Failure {
     Unreachable(String),
     /// A connection, but no answer in time.
     TimedOut,
+    /// Each request was answered or given up in time, but all of one pass were not.
+    TooSlow,
     /// TLS failed: usually a certificate of an authority that nobody told us about.
     Tls(String),
     /// Something answered, and not as S3 does.
@@ -153,7 +155,7 @@ impl Failure {
             Failure::NotEmpty(_) => "NotEmpty",
             Failure::Busy(_) => "StoreUnavailable",
             Failure::Unreachable(_) => "EndpointUnreachable",
-            Failure::TimedOut => "EndpointTimedOut",
+            Failure::TimedOut | Failure::TooSlow => "EndpointTimedOut",
             Failure::Tls(_) => "CertificateNotTrusted",
             Failure::NotS3(_) => "NotS3",
             Failure::Settings(_) => "InvalidConfiguration",
@@ -193,6 +195,11 @@ impl Failure {
             }
             Failure::TimedOut => {
                 "no answer in time. Check storage.s3.endpoint and whether the operator's pod may reach it".into()
+            }
+            Failure::TooSlow => {
+                "the store answers too slowly: the requests of one look at the bucket did not end in the time for all of them. \
+                 The operator tries again. Check the store's load and the network between it and the operator's pod"
+                    .into()
             }
             Failure::Tls(why) => {
                 format!(

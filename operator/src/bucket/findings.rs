@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::failure::{Answer, Failure};
 use super::plan::{Aspect, Standing, Stop};
 use super::target::Target;
-use crate::crd::bucket::{BucketOrigin, BucketSpec, Management};
+use crate::crd::bucket::{BucketOrigin, BucketSpec, BucketStatus, Management};
 use crate::crd::conditions::{Finding, Truth};
 
 /// The bucket exists, may be used, and S3 accepts the credentials.
@@ -19,7 +19,7 @@ pub const BUCKET_VERSIONED: &str = "BucketVersioned";
 pub const BUCKET_ENCRYPTED: &str = "BucketEncrypted";
 /// The public access block is on.
 pub const BUCKET_PRIVATE: &str = "BucketPrivate";
-/// Our lifecycle rule is in force.
+/// Our lifecycle rules are in force.
 pub const BUCKET_LIFECYCLE: &str = "BucketLifecycle";
 /// The bucket carries the tags.
 pub const BUCKET_TAGGED: &str = "BucketTagged";
@@ -48,9 +48,11 @@ pub fn creating(target: &Target) -> Finding {
     Finding::new(BUCKET_READY, Truth::False, "Creating", format!("{} is being created", target.describe()))
 }
 
-/// The bucket is not used.
-pub fn stopped(target: &Target, stop: &Stop) -> Finding {
+/// The bucket is not used. `recorded` says where it was used last.
+pub fn stopped(target: &Target, recorded: Option<&BucketStatus>, stop: &Stop) -> Finding {
     let bucket = target.describe();
+    let place = |endpoint: Option<&str>| endpoint.unwrap_or("AWS S3").to_owned();
+    let elsewhere = recorded.filter(|r| r.endpoint != target.endpoint).map(|r| place(r.endpoint.as_deref()));
     let (reason, message) = match stop {
         Stop::NotFound(a) => (
             "BucketNotFound",
@@ -66,15 +68,26 @@ pub fn stopped(target: &Target, stop: &Stop) -> Finding {
                  storage.s3.bucket, or set creationPolicy to AdoptOrCreate. Nothing was changed in the bucket"
             ),
         ),
-        Stop::Vanished(a) => (
-            "Vanished",
-            format!(
-                "{bucket} was in use and is gone (S3 answered {a}). It is not created again by itself, since that would hide the loss \
-                 of every crate. Restore it; or, to begin with an empty registry, create the bucket yourself"
-            ),
-        ),
+        Stop::Vanished(a) => {
+            ("Vanished", elsewhere.map_or_else(|| vanished(&bucket, a), |place| moved(&bucket, &place, a)))
+        }
     };
     Finding::new(BUCKET_READY, Truth::False, reason, message)
+}
+
+fn vanished(bucket: &str, answer: &Answer) -> String {
+    format!(
+        "{bucket} was in use and is gone (S3 answered {answer}). It is not created again by itself, since that would hide the loss \
+         of every crate. Restore it; or, to begin with an empty registry, create the bucket yourself"
+    )
+}
+
+fn moved(bucket: &str, place: &str, answer: &Answer) -> String {
+    format!(
+        "{bucket} does not exist (S3 answered {answer}); it was in use at {place} before storage.s3.endpoint was changed. It is not \
+         created at the new endpoint by itself, since an empty bucket would hide every crate. Copy the bucket there, or set \
+         storage.s3.endpoint back to {place}; or, to begin with an empty registry, create the bucket yourself"
+    )
 }
 
 /// The bucket could not be looked at, or could not be made. Nothing was changed in it, and the message says so.
@@ -90,6 +103,19 @@ pub fn not_looked_at(spec: &BucketSpec) -> Vec<Finding> {
     let one = |aspect: Aspect| match aspect.management(spec) {
         Management::Ignore => ignored(aspect),
         _ => Finding::new(aspect.condition(), Truth::Unknown, "BucketNotReady", "not looked at: see BucketReady"),
+    };
+    ASPECTS.into_iter().map(one).collect()
+}
+
+/// The aspects of a bucket whose store answers so slowly that the time of the pass was over.
+pub fn too_slow(spec: &BucketSpec, target: &Target) -> Vec<Finding> {
+    let failure = Failure::TooSlow;
+    let one = |aspect: Aspect| match aspect.management(spec) {
+        Management::Ignore => ignored(aspect),
+        _ => {
+            let message = format!("{aspect} could not be settled: {}", failure.tell(target));
+            Finding::new(aspect.condition(), Truth::Unknown, failure.reason(), message)
+        }
     };
     ASPECTS.into_iter().map(one).collect()
 }

@@ -3,13 +3,15 @@
 //! # Flow of [`Buckets::reconcile`]
 //! 1. An outcome that is younger than its `next_check`, for the same spec, keys and record, is given again without a request.
 //! 2. [`S3::presence`] lists one key. What fails here is told in [`findings::BUCKET_READY`], and nothing is written.
-//! 3. [`plan::decide`]: use it, announce it, make it, or stop. A bucket is announced in status before it is made.
+//! 3. [`plan::decide`]: use it, announce it, make it, or stop. A bucket is announced in status before it is made, and one that was made
+//!    is told with `next_check` zero before anything else is done to it, so that status says so first.
 //! 4. [`S3::observe`] reads the sub-resources; [`plan::standings`] and [`plan::writes`] compare.
 //! 5. [`S3::write`] sends what differs; then everything is read again, and only what is seen then counts as `True`.
 //!
 //! # Guarantees
 //! - A sub-resource is read before it is written; one that the store does not know gets no request but that GET.
 //! - No DELETE is ever sent, except DeleteBucket in [`release`] for a bucket that this object made and that is empty.
+//! - A pass ends within its time, and what was not done by then is a condition.
 //! - What the spec leaves out, rules and tags of others included, stays as it is.
 //! - A bucket that was in use and is gone is not made again.
 //! - A write that a store refused as unsupported, or took and does not show, is not repeated for an hour, unless spec or credentials change.
@@ -31,6 +33,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout_at};
 
 use crate::crd::bucket::{BucketOrigin, BucketSpec, BucketStatus};
 use crate::crd::conditions::Finding;
@@ -48,6 +51,10 @@ const FAILED_FIRST: Duration = Duration::from_secs(1);
 const FAILED: Duration = Duration::from_secs(15);
 /// How long a write that the store does not support is not sent again.
 const UNSUPPORTED: SignedDuration = SignedDuration::from_hours(1);
+
+/// How long one pass over a bucket may take in all. Each request has a deadline of its own, but a pass makes up to a dozen, one after
+/// another, and has to end well before the deadline of the whole reconcile: that could only say that it struck.
+pub const BUDGET: Duration = Duration::from_secs(25);
 
 /// What to look at, on behalf of one CargoRegistry.
 #[derive(Clone, Copy, Debug)]
@@ -88,33 +95,51 @@ struct Entry {
     digest: [u8; 32],
     s3: S3,
     last: Option<(Timestamp, Outcome)>,
+    /// What this process itself has found out last about who made the bucket.
+    settled: Option<BucketStatus>,
     /// Passes since the bucket was last usable.
     failures: u32,
     unsupported: BTreeMap<Aspect, (Timestamp, Failure)>,
 }
 
 impl Buckets {
-    /// Looks at the bucket and brings it to the spec. Never fails: what goes wrong is a finding.
+    /// Looks at the bucket and brings it to the spec, within [`BUDGET`]. Never fails: what goes wrong is a finding.
     pub async fn reconcile(&self, request: Request<'_>, now: Timestamp) -> Outcome {
+        self.reconcile_within(BUDGET, request, now).await
+    }
+
+    /// As [`Buckets::reconcile`], within a time of the caller's choice. What is not done by then is told as a finding and done later.
+    pub async fn reconcile_within(&self, budget: Duration, request: Request<'_>, now: Timestamp) -> Outcome {
+        let deadline = Instant::now() + budget;
         let digest = digest(request.spec, request.target);
         let known = self.seen.lock().expect("no panic while it is held").get(request.uid).cloned();
+        let settled = known.as_ref().and_then(|entry| entry.settled.clone());
         let mut entry = match known.filter(|entry| entry.digest == digest) {
             Some(entry) => entry,
             None => match S3::connect(request.target).await {
-                Ok(s3) => Entry { digest, s3, last: None, failures: 0, unsupported: BTreeMap::new() },
+                Ok(s3) => {
+                    let settled = settled.clone();
+                    Entry { digest, s3, last: None, settled, failures: 0, unsupported: BTreeMap::new() }
+                }
                 Err(failure) => return failed(request, &failure),
             },
         };
+        // A record may be older than what this process saw itself: the cache lags, or writing it failed.
+        let own = settled.as_ref().filter(|own| own.name == request.target.bucket);
+        let request = Request { recorded: own.or(request.recorded), ..request };
         if let Some(outcome) = entry.still_good(request.recorded, now) {
             return outcome;
         }
         entry.unsupported.retain(|_, (since, _)| now.duration_since(*since) < UNSUPPORTED);
-        let mut outcome = pass(&entry.s3, request, &mut entry.unsupported, now).await;
+        let mut outcome = pass(&entry.s3, request, &mut entry.unsupported, deadline, now).await;
         if outcome.usable {
             entry.failures = 0;
         } else if !outcome.next_check.is_zero() {
             outcome.next_check = FAILED.min(FAILED_FIRST * 2u32.saturating_pow(entry.failures));
             entry.failures += 1;
+        }
+        if let Some(status) = outcome.status.as_ref().filter(|status| status.origin != BucketOrigin::Creating) {
+            entry.settled = Some(status.clone());
         }
         entry.last = Some((now, outcome.clone()));
         self.seen.lock().expect("no panic while it is held").insert(request.uid.to_owned(), entry);
@@ -151,32 +176,32 @@ pub async fn pass(
     s3: &S3,
     request: Request<'_>,
     unsupported: &mut BTreeMap<Aspect, (Timestamp, Failure)>,
+    deadline: Instant,
     now: Timestamp,
 ) -> Outcome {
     let target = request.target;
-    let presence = match s3.presence().await {
+    let presence = match timeout_at(deadline, s3.presence()).await.unwrap_or(Err(Failure::TooSlow)) {
         Ok(presence) => presence,
         Err(failure) => return failed(request, &failure),
     };
-    let recorded = plan::recorded_origin(request.recorded, &target.bucket, target.endpoint.as_deref());
-    let mut changes = Vec::new();
+    let recorded = plan::remembered_origin(request.recorded, &target.bucket, target.endpoint.as_deref());
     let origin = match plan::decide(request.spec.creation_policy, recorded, &presence) {
         Step::Use(origin) => origin,
         Step::Announce => return announced(request),
-        Step::Stop(stop) => return not_usable(request, findings::stopped(target, &stop)),
-        Step::Create => match s3.create().await {
-            Ok(()) => {
-                changes.push(format!("created {}", target.describe()));
-                BucketOrigin::Created
-            }
+        Step::Stop(stop) => return not_usable(request, findings::stopped(target, request.recorded, &stop)),
+        Step::Create => match timeout_at(deadline, s3.create()).await.unwrap_or(Err(Failure::TooSlow)) {
+            Ok(()) => return created(request),
             Err(failure) => return failed(request, &failure),
         },
     };
-    let (aspects, mut applied) = keep(s3, request, unsupported, now).await;
-    changes.append(&mut applied);
+    // The bucket is there, so it may be used whatever becomes of its aspects.
+    let (aspects, changes, next_check) = match timeout_at(deadline, keep(s3, request, unsupported, now)).await {
+        Ok((aspects, changes)) => (aspects, changes, HEALTHY),
+        Err(_) => (findings::too_slow(request.spec, target), Vec::new(), FAILED),
+    };
     let mut all = vec![findings::ready(target, origin)];
     all.extend(aspects);
-    Outcome { status: Some(status(target, origin)), findings: all, usable: true, changes, next_check: HEALTHY }
+    Outcome { status: Some(status(target, origin)), findings: all, usable: true, changes, next_check }
 }
 
 /// Observe, write what differs, observe again.
@@ -230,6 +255,16 @@ fn announced(request: Request<'_>) -> Outcome {
         status: Some(status(request.target, BucketOrigin::Creating)),
         next_check: Duration::ZERO,
         ..not_usable(request, findings::creating(request.target))
+    }
+}
+
+fn created(request: Request<'_>) -> Outcome {
+    Outcome {
+        status: Some(status(request.target, BucketOrigin::Created)),
+        usable: true,
+        changes: vec![format!("created {}", request.target.describe())],
+        next_check: Duration::ZERO,
+        ..not_usable(request, findings::ready(request.target, BucketOrigin::Created))
     }
 }
 

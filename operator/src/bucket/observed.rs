@@ -93,19 +93,19 @@ impl PublicAccess {
     }
 }
 
-/// The lifecycle configuration: our one rule, and those of others.
+/// The lifecycle configuration: our rules, and those of others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lifecycle {
-    /// The rule that carries our id.
-    pub ours: Option<OurRule>,
+    /// The rules that carry ids of ours.
+    pub ours: Vec<OurRule>,
     /// All other rules, sent back as they were.
     pub foreign: ForeignRules,
 }
 
-/// Our lifecycle rule. Equal means that nothing needs to be written.
+/// A lifecycle rule of ours. Equal means that nothing needs to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OurRule {
-    /// Its id: one per registry prefix, so that several registries share a bucket.
+    /// Its id: it names the registry's prefix, so that several registries share a bucket.
     pub id: String,
     /// Keys it holds for.
     pub prefix: String,
@@ -113,6 +113,8 @@ pub struct OurRule {
     pub enabled: bool,
     /// Days after which incomplete uploads are removed.
     pub abort_days: Option<i32>,
+    /// Days after which objects themselves are removed. Only ever below the prefix of the start-up proof.
+    pub expire_days: Option<i32>,
     /// Days after which versions that are not current are removed.
     pub noncurrent_days: Option<i32>,
     /// It does something more, which we never wrote.
@@ -127,6 +129,7 @@ impl OurRule {
             ("Filter.Prefix", self.prefix == wanted.prefix),
             ("Status", self.enabled == wanted.enabled),
             ("AbortIncompleteMultipartUpload", self.abort_days == wanted.abort_days),
+            ("Expiration", self.expire_days == wanted.expire_days),
             ("NoncurrentVersionExpiration", self.noncurrent_days == wanted.noncurrent_days),
             ("actions of others", self.altered == wanted.altered),
         ]

@@ -41,7 +41,7 @@ pub enum Stop {
 
 /// Decides by policy, memory and what the store shows.
 ///
-/// `recorded` counts only if it speaks of this very bucket: the caller has compared name and endpoint.
+/// `recorded` counts only if it speaks of this very bucket: [`remembered_origin`] has compared.
 pub fn decide(policy: CreationPolicy, recorded: Option<BucketOrigin>, presence: &Presence) -> Step {
     match (presence, recorded) {
         (Presence::Present { .. }, Some(origin @ (BucketOrigin::Created | BucketOrigin::Adopted))) => Step::Use(origin),
@@ -63,6 +63,14 @@ pub fn recorded_origin(recorded: Option<&BucketStatus>, name: &str, endpoint: Op
     recorded.filter(|r| r.name == name && r.endpoint.as_deref() == endpoint).map(|r| r.origin)
 }
 
+/// The origin by which to [`decide`]. A bucket that is in use stays the same one when only its endpoint is spelled anew: an empty one of
+/// the same name, made elsewhere, would hide every crate. One that was announced at another endpoint was never used and counts for nothing.
+pub fn remembered_origin(recorded: Option<&BucketStatus>, name: &str, endpoint: Option<&str>) -> Option<BucketOrigin> {
+    let here = recorded_origin(recorded, name, endpoint);
+    let elsewhere = recorded.filter(|r| r.name == name && r.origin != BucketOrigin::Creating).map(|r| r.origin);
+    here.or(elsewhere)
+}
+
 /// The aspects of a bucket, each with a condition of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aspect {
@@ -72,7 +80,7 @@ pub enum Aspect {
     Encryption,
     /// Public access block.
     PublicAccess,
-    /// Our lifecycle rule.
+    /// Our lifecycle rules.
     Lifecycle,
     /// Tags.
     Tags,
@@ -108,7 +116,7 @@ impl fmt::Display for Aspect {
             Aspect::Versioning => "versioning",
             Aspect::Encryption => "default encryption",
             Aspect::PublicAccess => "the public access block",
-            Aspect::Lifecycle => "the lifecycle rule",
+            Aspect::Lifecycle => "the lifecycle rules",
             Aspect::Tags => "tags",
         })
     }
@@ -123,8 +131,8 @@ pub enum Write {
     Encryption(Encryption),
     /// All four switches on.
     PublicAccess,
-    /// Our rule, and the rules of others as they were.
-    Lifecycle(OurRule, ForeignRules),
+    /// Our rules, and the rules of others as they were.
+    Lifecycle(Vec<OurRule>, ForeignRules),
     /// The tags that were there, and ours.
     Tags(BTreeMap<String, String>),
 }
@@ -278,26 +286,61 @@ fn public_access(live: Option<&PublicAccess>) -> Standing {
 
 /// Id of the lifecycle rule for a registry whose keys begin with `prefix`.
 pub fn rule_id(prefix: &str) -> String {
-    format!("supercargo:{}", if prefix.is_empty() { "/" } else { prefix })
+    format!("supercargo:{}", shown(prefix))
 }
 
-fn lifecycle(spec: &LifecycleSpec, prefix: &str, live: Option<&Lifecycle>) -> Standing {
-    let wanted = OurRule {
+/// Id of the lifecycle rule for what the start-up proofs of that registry leave behind.
+pub fn probe_rule_id(prefix: &str) -> String {
+    format!("supercargo-probe:{}", shown(prefix))
+}
+
+fn shown(prefix: &str) -> &str {
+    if prefix.is_empty() { "/" } else { prefix }
+}
+
+/// Below the registry's prefix: objects of its start-up proof. It deletes them itself; a crash, and versioning, leave some behind.
+const PROBES: &str = "v1/probe/";
+/// Days until those go. A proof takes seconds, and a day is the shortest that S3 knows.
+const PROBE_DAYS: i32 = 1;
+
+/// The rules that the bucket has to have.
+pub fn wanted_rules(spec: &LifecycleSpec, prefix: &str) -> Vec<OurRule> {
+    let whole = OurRule {
         id: rule_id(prefix),
         prefix: prefix.to_owned(),
         enabled: true,
         abort_days: Some(spec.abort_incomplete_multipart_upload_days),
+        expire_days: None,
         noncurrent_days: spec.noncurrent_version_expiration_days,
         altered: false,
     };
-    let ours = live.and_then(|l| l.ours.as_ref());
-    if ours == Some(&wanted) {
-        return Standing::Holds(format!("rule {:?} is in force", wanted.id));
-    }
-    let text = match ours {
-        None => format!("there is no rule {:?}", wanted.id),
-        Some(ours) => format!("rule {:?} differs in {}", wanted.id, ours.differences(&wanted).join(", ")),
+    let probes = OurRule {
+        id: probe_rule_id(prefix),
+        prefix: format!("{prefix}{PROBES}"),
+        abort_days: None,
+        expire_days: Some(PROBE_DAYS),
+        noncurrent_days: Some(PROBE_DAYS),
+        ..whole.clone()
     };
+    vec![whole, probes]
+}
+
+fn lifecycle(spec: &LifecycleSpec, prefix: &str, live: Option<&Lifecycle>) -> Standing {
+    let wanted = wanted_rules(spec, prefix);
+    let ours = |id: &str| live.and_then(|l| l.ours.iter().find(|rule| rule.id == id));
+    let off: Vec<String> = wanted
+        .iter()
+        .filter_map(|wanted| match ours(&wanted.id) {
+            Some(ours) if ours == wanted => None,
+            Some(ours) => Some(format!("rule {:?} differs in {}", wanted.id, ours.differences(wanted).join(", "))),
+            None => Some(format!("there is no rule {:?}", wanted.id)),
+        })
+        .collect();
+    if off.is_empty() {
+        let ids: Vec<String> = wanted.iter().map(|rule| format!("{:?}", rule.id)).collect();
+        return Standing::Holds(format!("rules {} are in force", ids.join(" and ")));
+    }
+    let text = off.join(" and ");
     let foreign = live.map_or_else(ForeignRules::default, |l| l.foreign.clone());
     match foreign.not_carried() {
         [] => differs(text, Write::Lifecycle(wanted, foreign)),
@@ -305,7 +348,7 @@ fn lifecycle(spec: &LifecycleSpec, prefix: &str, live: Option<&Lifecycle>) -> St
             live: text,
             remedy: Err(format!(
                 "other rules of the bucket use {}, which this version of the operator cannot carry over, and S3 only replaces all \
-                 rules at once. Add the rule yourself and set lifecycle.management to Observe",
+                 rules at once. Add the rules yourself and set lifecycle.management to Observe",
                 elements.join(", ")
             )),
         },

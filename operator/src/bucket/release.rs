@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::BUDGET;
 use super::failure::Failure;
 use super::plan;
 use super::s3::{Content, S3};
@@ -39,7 +40,7 @@ pub async fn release(
     if let Some(kept) = kept_without_looking(policy, recorded, target) {
         return Released::Kept(kept);
     }
-    match try_delete(target).await {
+    match tokio::time::timeout(BUDGET, try_delete(target)).await.unwrap_or(Err(Failure::TooSlow)) {
         Ok(released) => released,
         Err(failure) => undecided(target, &failure, deleted_at, now),
     }

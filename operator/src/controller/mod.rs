@@ -76,7 +76,7 @@ pub trait Reconcile: Send + Sync + 'static {
         context: Arc<Context>,
     ) -> impl Future<Output = ()> + Send;
 
-    /// The object is gone: forget what was kept about it.
+    /// The object is gone: forget what was kept about it. May be called more than once.
     fn gone(&self, _namespace: &str, _name: &str) {}
 }
 
@@ -101,24 +101,29 @@ pub async fn run<R: Reconcile>(
     triggers: impl FnOnce(&Objects<R::Object>) -> Vec<Trigger<R::Object>>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    context.health.expect(R::NAME);
+    let watched = watch::Watched { controller: R::NAME, scope: namespace.map(str::to_owned) };
+    context.health.expect(R::NAME, namespace);
     let (store, writer) = reflector::store();
     let main: Api<Guarded<R::Object>> = api(&context, namespace);
-    let gone = Arc::clone(&reconciler);
-    let main =
-        watch::main(main, writer, Arc::clone(&context), R::NAME, move |namespace, name| gone.gone(namespace, name));
+    let shared = Arc::new(Driver { reconciler, context: Arc::clone(&context), backoffs: Backoffs::default() });
+    let gone = Arc::clone(&shared);
+    let main = watch::main(main, writer, context, watched, move |namespace, name| gone.gone(namespace, name));
     let mut sources = vec![main];
     sources.extend(triggers(&store));
 
     let queue = stream::select_all(sources).take_until(Box::pin(stop)).map(Ok::<_, Infallible>);
-    let shared = Arc::new(Driver { reconciler, context, backoffs: Backoffs::default() });
+    let driver = Arc::clone(&shared);
     let settings = kube_controller::Config::default().concurrency(shared.context.config.concurrency);
     kube_controller::applier(Driver::pass, Driver::after_failure, shared, store, queue, settings)
         .for_each(|outcome| async {
             match outcome {
                 Ok(_) | Err(kube_controller::Error::ReconcilerFailed(..)) => {} // told by `pass`
                 // The object was deleted between the request and the pass: nothing to do.
-                Err(kube_controller::Error::ObjectNotFound(object)) => tracing::debug!(%object, "gone before its pass"),
+                // Its last pass may have ended after its deletion was seen, so what that pass left behind goes only now.
+                Err(kube_controller::Error::ObjectNotFound(object)) => {
+                    tracing::debug!(%object, "gone before its pass");
+                    driver.gone(object.namespace.as_deref().unwrap_or_default(), &object.name);
+                }
                 Err(error) => tracing::error!(controller = R::NAME, %error, "controller queue failed"),
             }
         })
@@ -155,9 +160,8 @@ impl<R: Reconcile> Driver<R> {
                 Ok(parsed) => driver.guarded(Arc::new(parsed.clone())).await,
                 Err(invalid) => unparsable::report::<R::Object>(&driver.context, invalid).await,
             };
-            if outcome.is_ok() {
-                driver.backoffs.succeeded(&ObjectRef::from_obj(object.as_ref()));
-                metrics::objects_in_backoff(R::NAME, driver.backoffs.len());
+            if outcome.is_ok() && driver.backoffs.succeeded(&ObjectRef::from_obj(object.as_ref())) {
+                metrics::backoff_ended(R::NAME);
             }
             outcome
         }
@@ -193,9 +197,19 @@ impl<R: Reconcile> Driver<R> {
     }
 
     fn after_failure(object: Arc<Guarded<R::Object>>, _: &Error, driver: Arc<Driver<R>>) -> Action {
-        let delay = driver.backoffs.failed(ObjectRef::from_obj(object.as_ref()), driver.context.jitter());
-        metrics::objects_in_backoff(R::NAME, driver.backoffs.len());
+        let (delay, was_well) = driver.backoffs.failed(ObjectRef::from_obj(object.as_ref()), driver.context.jitter());
+        if was_well {
+            metrics::backoff_begun(R::NAME);
+        }
         Action::requeue(delay)
+    }
+
+    /// Forgets an object that is gone. Safe to repeat.
+    fn gone(&self, namespace: &str, name: &str) {
+        if self.backoffs.succeeded(&ObjectRef::new(name).within(namespace)) {
+            metrics::backoff_ended(R::NAME);
+        }
+        self.reconciler.gone(namespace, name);
     }
 }
 

@@ -18,6 +18,14 @@ use super::{Guarded, Request, Trigger, everything};
 use crate::context::Context;
 use crate::metrics;
 
+/// Which controller a main watch is for, and over what.
+pub(super) struct Watched {
+    /// Its name.
+    pub(super) controller: &'static str,
+    /// The namespace; `None` is the cluster.
+    pub(super) scope: Option<String>,
+}
+
 /// The watch of a controller's own kind: fills the store, keeps [`crate::health`] informed, and asks for a pass over each
 /// object listed or changed. Requests for a list's objects wait until the list is complete: only then does the store
 /// hold them, and an earlier request would find nothing and be lost.
@@ -25,7 +33,7 @@ pub(super) fn main<K>(
     api: Api<Guarded<K>>,
     writer: Writer<Guarded<K>>,
     context: Arc<Context>,
-    controller: &'static str,
+    watched: Watched,
     gone: impl Fn(&str, &str) + Send + 'static,
 ) -> Trigger<K>
 where
@@ -33,6 +41,8 @@ where
 {
     let mut listed: Vec<Request<K>> = Vec::new();
     let health = Arc::clone(&context);
+    let Watched { controller, scope } = watched;
+    let failing_scope = scope.clone();
     watcher(api, everything())
         .modify(|object| object.managed_fields_mut().clear())
         .default_backoff()
@@ -40,7 +50,7 @@ where
         .filter_map(move |event| {
             let event = event.map_err(|error| {
                 if kind_is_unknown(&error) {
-                    health.health.crd_missing(controller);
+                    health.health.crd_missing(controller, failing_scope.as_deref());
                 }
                 failed(controller, "main", &error);
             });
@@ -57,7 +67,7 @@ where
                     Vec::new()
                 }
                 Event::InitDone => {
-                    context.health.watching(controller);
+                    context.health.watching(controller, scope.as_deref());
                     std::mem::take(&mut listed)
                 }
                 Event::Apply(object) => vec![changed(&object)],

@@ -16,12 +16,15 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct BucketSpec {
     /// Whether the bucket has to exist (`Adopt`), has to be made by this object (`Create`), or either (`AdoptOrCreate`,
-    /// the default). A bucket that was there once and is gone is never silently replaced by an empty one.
+    /// the default). A bucket that was there once and is gone is never silently replaced by an empty one, nor is one made
+    /// under the same name when `storage.s3.endpoint` changes.
     #[serde(default)]
     pub creation_policy: CreationPolicy,
     /// What happens to the bucket when this object is deleted. `Retain` (default) leaves it alone. `Delete` removes it
-    /// only if this object created it and it is empty: no object, no old version, no upload in progress. The operator
-    /// never empties a bucket.
+    /// only if this object created it and it is empty: no object under any prefix, no old version of one, no delete
+    /// marker, no upload in progress. In a versioned bucket a deleted object leaves a version and a delete marker, so a
+    /// bucket whose listing is empty may still not be. The operator never empties a bucket; an operator's bucket is only
+    /// empty if no registry ever wrote to it, or if someone removed all of that.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// Object versioning: what is overwritten or deleted by accident can be brought back.
@@ -33,7 +36,8 @@ pub struct BucketSpec {
     /// The public access block: no ACL and no bucket policy can make the bucket public.
     #[serde(default)]
     pub public_access_block: PublicAccessBlockSpec,
-    /// One lifecycle rule for the keys of this registry. Rules of others in the bucket stay.
+    /// Two lifecycle rules: one for the keys of this registry, one for what its start-up proofs leave behind. Rules of others in
+    /// the bucket stay.
     #[serde(default)]
     pub lifecycle: LifecycleSpec,
     /// Tags on the bucket. Tags of others on the bucket stay.
@@ -121,7 +125,9 @@ pub struct PublicAccessBlockSpec {
     pub management: Management,
 }
 
-/// The lifecycle rule of this registry. It holds for keys below `storage.s3.prefix` only.
+/// The lifecycle rules of this registry. The first holds for keys below `storage.s3.prefix` only and never deletes a current object. The
+/// second holds for keys below `v1/probe/` there, which the registry writes and deletes when it starts: what remains of them,
+/// old versions and delete markers too, goes after a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LifecycleSpec {

@@ -1,5 +1,5 @@
 //! Sends what differs, by server-side apply, in an order in which no object points at one that is not there yet; then
-//! removes children that this registry no longer has.
+//! removes children that this registry no longer has. What others added where nothing may be added is taken out first, by JSON patch.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -79,8 +79,13 @@ impl Writer<'_> {
     {
         let (kind, name) = (K::kind(&()), wanted.name_any());
         let mut manifest = manifest(&wanted)?;
+        let was_there = live.is_some();
+        let live = match live {
+            Some(live) => Some(self.without_extras(live, &manifest).await?),
+            None => None,
+        };
         if let Some(live) = &live {
-            if !differs(&manifest, live)? {
+            if diff::covers(&value_of(live)?, &manifest) {
                 return Ok(live.clone());
             }
             // Only the object that was looked at: if it was replaced meanwhile, this is a conflict.
@@ -102,12 +107,39 @@ impl Writer<'_> {
             other => other,
         };
         let applied = applied.map_err(|e| Error::kube(format!("apply {kind} {name}"), e))?;
-        self.changes.push(if live.is_some() {
-            format!("updated {kind} {name}")
-        } else {
-            format!("created {kind} {name}")
-        });
+        self.changes.push(if was_there { format!("updated {kind} {name}") } else { format!("created {kind} {name}") });
         Ok(applied)
+    }
+
+    /// The object without what somebody added where nothing may be added. Apply would leave it, because it belongs to another field
+    /// manager; so the places are set to what belongs there, on the very version that was looked at.
+    async fn without_extras<K>(&mut self, live: K, manifest: &Value) -> Result<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
+    {
+        let extras = diff::extras(&value_of(&live)?, manifest);
+        if extras.is_empty() {
+            return Ok(live);
+        }
+        let (kind, name) = (K::kind(&()), live.name_any());
+        // A version that is not the object's any more is a conflict, as with any update.
+        let version = json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": live.resource_version() });
+        let operations = extras.iter().map(|extra| match &extra.wanted {
+            Some(wanted) => json!({ "op": "replace", "path": extra.pointer, "value": wanted }),
+            None => json!({ "op": "remove", "path": extra.pointer }),
+        });
+        let operations: Value = std::iter::once(version).chain(operations).collect();
+        let patch = serde_json::from_value(operations).map_err(not_serialised)?;
+        let api: Api<K> = Api::namespaced(self.client.clone(), &live.namespace().unwrap_or_default());
+        let manager = FieldManager::Registry.as_str().to_owned();
+        let params = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
+        let places: Vec<_> = extras.iter().map(|extra| extra.pointer.as_str()).collect();
+        let places = places.join(", ");
+        metrics::write_sent(super::NAME, kind_label::<K>());
+        let cleaned = api.patch(&name, &params, &Patch::<()>::Json(patch)).await;
+        let cleaned = cleaned.map_err(|e| Error::kube(format!("take additions out of {kind} {name} ({places})"), e))?;
+        self.changes.push(format!("took out what was added to {kind} {name} at {places}"));
+        Ok(cleaned)
     }
 
     async fn put_or_delete<K>(&mut self, wanted: Option<K>, live: Option<K>) -> Result<Option<K>>
@@ -147,19 +179,18 @@ impl Writer<'_> {
 
 /// What is sent: without empty fields, and with its own hash as an annotation.
 fn manifest<K: Resource<DynamicType = ()> + Serialize>(wanted: &K) -> Result<Value> {
-    let value = serde_json::to_value(wanted)
-        .map_err(|e| Error::Internal { action: "serialise an object", message: e.to_string() })?;
-    let mut manifest = diff::pruned(value);
+    let mut manifest = diff::pruned(value_of(wanted)?);
     let hash = hash([manifest.to_string().as_bytes()]);
     manifest["metadata"]["annotations"][MANIFEST_HASH] = json!(hash);
     Ok(manifest)
 }
 
-/// Whether `live` has to be written: our wish changed since it was applied, or somebody changed what we wish.
-fn differs<K: Resource + Serialize>(manifest: &Value, live: &K) -> Result<bool> {
-    let live = serde_json::to_value(live)
-        .map_err(|e| Error::Internal { action: "serialise an object", message: e.to_string() })?;
-    Ok(!diff::covers(&live, manifest))
+fn value_of<K: Serialize>(object: &K) -> Result<Value> {
+    serde_json::to_value(object).map_err(not_serialised)
+}
+
+fn not_serialised(error: serde_json::Error) -> Error {
+    Error::Internal { action: "serialise an object", message: error.to_string() }
 }
 
 /// The kind as a label of metrics.

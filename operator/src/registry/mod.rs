@@ -7,13 +7,15 @@
 //! 4. [`observe`] reads what the spec points at and what bears our names; [`internal`] keeps or renews credential and certificate.
 //! 5. [`validate`] gives a [`validate::ValidatedRegistry`] or problems for a person. With a problem nothing is written, neither
 //!    in Kubernetes nor in the bucket.
-//! 6. [`build`] makes the children, [`apply`] sends what differs; at the same time the bucket is looked at.
+//! 6. [`build`] makes the children, [`apply`] sends what differs; at the same time the bucket is looked at. Until status says who made
+//!    the bucket, it comes first and the children wait.
 //! 7. A replica is asked for its verdict on the store, and the kubelet's complaints are read if replicas are missing.
 //! 8. [`status`] computes, [`report`] writes if anything moved. The next pass comes by watch, or after the poll interval.
 //!
 //! # Guarantees
 //! - Client-free: `model, validate, internal, build, diff, status`. A client have only `observe, apply, report, cleanup` and this file.
 //! - `paused` and problems stop writes, not reports.
+//! - Status is only written on the version of the object that it was computed from. A pass over a cache that lags is given up as a conflict.
 //!
 //! # Caveats
 //! Secrets and ConfigMaps that the spec points at are read by name at every pass and not watched: a watch needs the right
@@ -49,7 +51,7 @@ use crate::admin_api::{AdminApi, Readiness};
 use crate::bucket::{self, Buckets};
 use crate::context::Context;
 use crate::controller::{self, Reconcile};
-use crate::crd::bucket::{BucketSpec, BucketStatus, CreationPolicy, DeletionPolicy, Management};
+use crate::crd::bucket::{BucketOrigin, BucketSpec, BucketStatus, CreationPolicy, DeletionPolicy, Management};
 use crate::crd::conditions::{self, DEGRADED, Finding, PROGRESSING, READY, Truth};
 use crate::crd::registry::{CargoRegistry, CargoRegistryStatus};
 use crate::error::{Error, Result};
@@ -97,17 +99,27 @@ impl Reconcile for Registries {
         if registry.meta().deletion_timestamp.is_some() {
             return cleanup::cleanup(&context, &registry).await;
         }
-        // First of all: it is the one write that is bound to the version of the object that we were given.
-        keep_finalizer(&context, &registry).await?;
+        // Every write of a pass to the object itself is based on the one before, and the first on what we were given.
+        let mut registry = match keep_finalizer(&context, &registry).await? {
+            Some(written) => written,
+            None => Arc::unwrap_or_clone(registry),
+        };
         if registry.status.as_ref().is_none_or(|status| status.conditions.is_empty()) {
-            report::report(&context, &registry, &first_visit(&registry, &context)).await?;
+            registry = report::report(&context, &registry, &first_visit(&registry, &context)).await?;
         }
-        self.pass(&registry, &context).boxed().await
+        self.pass(registry, &context).boxed().await
     }
 
     async fn failed(&self, registry: Arc<CargoRegistry>, error: &Error, context: Arc<Context>) {
-        let status = report::failed(&registry, error, (context.now)());
-        if let Err(error) = report::report(&context, &registry, &status).await {
+        let api: Api<CargoRegistry> =
+            Api::namespaced(context.client.clone(), &registry.namespace().unwrap_or_default());
+        // The pass may have written status itself, so take the object as it is now.
+        let Ok(Some(live)) = api.get_opt(&registry.name_any()).await else { return };
+        if live.uid() != registry.uid() {
+            return;
+        }
+        let status = report::failed(&live, error, (context.now)());
+        if let Err(error) = report::report(&context, &live, &status).await {
             tracing::warn!(%error, "status not written");
         }
     }
@@ -116,8 +128,8 @@ impl Reconcile for Registries {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.remove(&(namespace.to_owned(), name.to_owned())) {
             self.buckets.forget(&known.uid);
+            metrics::registry_changed(Some(known.ready), None);
         }
-        count(&known);
     }
 }
 
@@ -131,15 +143,16 @@ impl Registries {
         }
     }
 
-    async fn pass(&self, registry: &CargoRegistry, context: &Context) -> Result<Action> {
+    async fn pass(&self, registry: CargoRegistry, context: &Context) -> Result<Action> {
         let (namespace, name) = (registry.namespace().unwrap_or_default(), registry.name_any());
         let uid = registry.uid().unwrap_or_default();
         let observed = observe::observe(&context.client, &namespace, &name, &registry.spec).await?;
         let own_secret = observed.live.internal_secret.as_ref().filter(|s| names::is_controlled_by(&s.metadata, &uid));
         let internal = internal::material(&name, &namespace, own_secret, (context.now)(), context.fill_random)?;
 
-        let validated = validate::validate(registry, &observed, &context.config, internal.clone());
+        let validated = validate::validate(&registry, &observed, &context.config, internal.clone());
         let may_write = validated.is_ok() && !registry.spec.paused;
+        let settled = origin_is_settled(&registry);
         let bucket = self.bucket(registry, &observed, may_write, context).boxed();
         let children = async {
             match &validated {
@@ -149,8 +162,15 @@ impl Registries {
                 _ => Ok(None),
             }
         };
-        let (bucket, applied) = futures::join!(bucket, children.boxed());
-        let (bucket, applied) = (bucket?, applied?);
+        // Replicas write into a bucket as soon as it is there, so they have to wait until its maker is on record: after a crash in
+        // between, a bucket with objects in it would be taken for somebody else's.
+        let (bucket, applied) = if settled {
+            futures::join!(bucket, children.boxed())
+        } else {
+            (Ok(bucket.await?), children.boxed().await)
+        };
+        let ((registry, bucket), applied) = (bucket?, applied?);
+        let registry = &registry;
         let (resources, changes) =
             applied.map_or((None, Vec::new()), |(resources, changes)| (Some(resources), changes));
         report::changed(context, registry, "Applied", &changes).await;
@@ -176,29 +196,34 @@ impl Registries {
     }
 
     /// The bucket, looked at and brought to the spec; only looked at if nothing may be written. `None` without a bucket to look at.
+    /// What becomes known of its origin is written into status at once; the object as it is then is returned too.
     async fn bucket(
         &self,
-        registry: &CargoRegistry,
+        mut registry: CargoRegistry,
         observed: &Observed,
         may_write: bool,
         context: &Context,
-    ) -> Result<Option<bucket::Outcome>> {
-        let Some(target) = validate::bucket_target(&registry.spec, observed) else { return Ok(None) };
+    ) -> Result<(CargoRegistry, Option<bucket::Outcome>)> {
+        let Some(target) = validate::bucket_target(&registry.spec, observed) else { return Ok((registry, None)) };
         let spec = validate::bucket_spec(&registry.spec);
         let spec = if may_write { spec } else { looking_only(spec) };
         let uid = registry.uid().unwrap_or_default();
-        let mut recorded = registry.status.as_ref().and_then(|status| status.bucket.clone());
+        let begun = tokio::time::Instant::now();
         loop {
-            let request = bucket::Request { uid: &uid, spec: &spec, target: &target, recorded: recorded.as_ref() };
-            let outcome = self.buckets.reconcile(request, (context.now)()).await;
-            report::changed(context, registry, "BucketChanged", &outcome.changes).await;
-            // "About to make it" has to be on record before it is made; then go on at once.
-            match &outcome.status {
-                Some(announced) if outcome.next_check.is_zero() && recorded.as_ref() != Some(announced) => {
-                    recorded = Some(announced.clone());
-                    record_bucket(context, registry, announced).await?;
-                }
-                _ => return Ok(Some(outcome)),
+            let recorded = registry.status.as_ref().and_then(|status| status.bucket.as_ref());
+            let request = bucket::Request { uid: &uid, spec: &spec, target: &target, recorded };
+            let left = context.config.bucket_budget().saturating_sub(begun.elapsed());
+            let outcome = self.buckets.reconcile_within(left, request, (context.now)()).await;
+            // Before anything else, events too: that it is about to be made, and that it was made, must not be lost.
+            let news = outcome.status.as_ref().filter(|status| recorded != Some(*status));
+            let written = match news {
+                Some(status) => Some(record_bucket(context, &registry, status).await?),
+                None => None,
+            };
+            report::changed(context, &registry, "BucketChanged", &outcome.changes).await;
+            match written {
+                Some(written) if outcome.next_check.is_zero() => registry = written,
+                written => return Ok((written.unwrap_or(registry), Some(outcome))),
             }
         }
     }
@@ -240,14 +265,9 @@ impl Registries {
 
     fn remember(&self, namespace: &str, name: &str, uid: String, ready: bool) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert((namespace.to_owned(), name.to_owned()), Known { uid, ready });
-        count(&known);
+        let before = known.insert((namespace.to_owned(), name.to_owned()), Known { uid, ready });
+        metrics::registry_changed(before.map(|known| known.ready), Some(ready));
     }
-}
-
-fn count(known: &HashMap<(String, String), Known>) {
-    let ready = known.values().filter(|k| k.ready).count();
-    metrics::registries(ready, known.len() - ready);
 }
 
 /// The time to the next pass if no watch asks for one: the poll interval, spread a little, or the bucket's wish if that is sooner.
@@ -298,14 +318,23 @@ fn looking_only(mut spec: BucketSpec) -> BucketSpec {
     spec
 }
 
-async fn record_bucket(context: &Context, registry: &CargoRegistry, bucket: &BucketStatus) -> Result<()> {
+/// Whether status says who made the bucket that the spec names, or there is none to make.
+fn origin_is_settled(registry: &CargoRegistry) -> bool {
+    let recorded = registry.status.as_ref().and_then(|status| status.bucket.as_ref());
+    registry.spec.storage.s3.as_ref().is_none_or(|s3| {
+        recorded.is_some_and(|recorded| recorded.name == s3.bucket && recorded.origin != BucketOrigin::Creating)
+    })
+}
+
+async fn record_bucket(context: &Context, registry: &CargoRegistry, bucket: &BucketStatus) -> Result<CargoRegistry> {
     let visited = first_visit(registry, context);
     let status = registry.status.clone().filter(|s| !s.conditions.is_empty()).unwrap_or(visited);
     report::report(context, registry, &CargoRegistryStatus { bucket: Some(bucket.clone()), ..status }).await
 }
 
 /// The finalizer is there exactly while there is something for it to do: a bucket that may have to be deleted.
-async fn keep_finalizer(context: &Context, registry: &CargoRegistry) -> Result<()> {
+/// Returns the object if it was written.
+async fn keep_finalizer(context: &Context, registry: &CargoRegistry) -> Result<Option<CargoRegistry>> {
     let wanted = registry.spec.storage.s3.is_some()
         && validate::bucket_spec(&registry.spec).deletion_policy == DeletionPolicy::Delete;
     let namespace = registry.namespace().unwrap_or_default();

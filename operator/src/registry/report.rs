@@ -13,13 +13,19 @@ use crate::error::{Error, Result};
 use crate::metrics;
 use crate::names::FieldManager;
 
-/// Writes `status` if it differs from what `registry` holds, and tells by event what turned good or bad.
+/// Writes `status` if it differs from what `registry` holds, and tells by event what turned good or bad. Returns the object as it
+/// is then, on which the next write of the same pass has to be based.
 ///
 /// # Errors
-/// The write failed. An object that is gone meanwhile is fine.
-pub async fn report(context: &Context, registry: &CargoRegistry, status: &CargoRegistryStatus) -> Result<()> {
+/// [`Error::Conflict`] if someone else wrote the object after it was read, which a pass over a cache that lags meets as well: status is
+/// also memory (who made the bucket), and an older one must never replace a newer one. An object that is gone meanwhile is fine.
+pub async fn report(
+    context: &Context,
+    registry: &CargoRegistry,
+    status: &CargoRegistryStatus,
+) -> Result<CargoRegistry> {
     if registry.status.as_ref() == Some(status) {
-        return Ok(());
+        return Ok(registry.clone());
     }
     let (namespace, name) = (registry.namespace().unwrap_or_default(), registry.name_any());
     let api: Api<CargoRegistry> = Api::namespaced(context.client.clone(), &namespace);
@@ -27,18 +33,21 @@ pub async fn report(context: &Context, registry: &CargoRegistry, status: &CargoR
         "apiVersion": CargoRegistry::api_version(&()),
         "kind": CargoRegistry::kind(&()),
         // The UID: a status must never land on a new object of the same name.
-        "metadata": { "name": name, "uid": registry.uid() },
+        "metadata": { "name": name, "uid": registry.uid(), "resourceVersion": registry.resource_version() },
         "status": status,
     });
     let params = PatchParams::apply(FieldManager::Status.as_str()).force();
     metrics::write_sent(super::NAME, "CargoRegistry/status");
-    match api.patch_status(&name, &params, &Patch::Apply(&patch)).await {
-        Ok(_) => {}
-        Err(kube::Error::Api(answer)) if answer.is_not_found() => return Ok(()),
+    let written = match api.patch_status(&name, &params, &Patch::Apply(&patch)).await {
+        Ok(written) => written,
+        Err(kube::Error::Api(answer)) if answer.is_not_found() => return Ok(registry.clone()),
+        Err(kube::Error::Api(answer)) if answer.is_conflict() => {
+            return Err(Error::Conflict { object: format!("CargoRegistry {namespace}/{name}") });
+        }
         Err(error) => return Err(Error::kube(format!("write the status of CargoRegistry {namespace}/{name}"), error)),
-    }
+    };
     transitions(context, registry, status).await;
-    Ok(())
+    Ok(written)
 }
 
 /// One event for each of the conditions that people act on, when its status or reason moved.

@@ -38,6 +38,8 @@ struct State {
     refuse: Option<(u16, &'static str)>,
     refuse_put: BTreeMap<&'static str, (u16, &'static str)>,
     html: bool,
+    /// Sub-resource (`""`: the bucket itself) whose requests are never answered.
+    silent_about: Option<&'static str>,
     log: Vec<String>,
 }
 
@@ -119,6 +121,11 @@ impl FakeS3 {
         self.state().refuse_put.insert(sub_resource, (status, code));
     }
 
+    /// Never answers what is asked of this sub-resource; `""` is the bucket itself.
+    pub(crate) fn be_silent_about(&self, sub_resource: Option<&'static str>) {
+        self.state().silent_about = sub_resource;
+    }
+
     /// Answers every request with a page, as a wrong URL does.
     pub(crate) fn speak_html(&self) {
         self.state().html = true;
@@ -145,6 +152,10 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     let query = head.uri.query().unwrap_or_default();
     // Sub-resources have no value; everything else in a query is an argument.
     let sub_resource = query.split('&').map(|p| p.trim_end_matches('=')).find(|p| !p.contains('=') && !p.is_empty());
+    let silent_about = state.lock().expect("not poisoned").silent_about;
+    if silent_about == Some(sub_resource.unwrap_or_default()) {
+        std::future::pending::<()>().await;
+    }
     let mut state = state.lock().expect("not poisoned");
     let suffix = sub_resource.map(|s| format!("?{s}")).unwrap_or_default();
     state.log.push(format!("{} /{bucket}{suffix}", head.method));
@@ -231,12 +242,15 @@ impl State {
         if self.kind == Kind::MinIo {
             match sub {
                 "encryption" => return error(501, "NotImplemented"),
-                "lifecycle" if !body.contains("NoncurrentVersionExpiration") => return error(400, "InvalidArgument"),
                 "lifecycle" => {
-                    let (before, rest) =
-                        body.split_once("<AbortIncompleteMultipartUpload>").expect("we always ask for it");
-                    let (_, after) = rest.split_once("</AbortIncompleteMultipartUpload>").expect("it ends");
-                    body = format!("{before}{after}");
+                    let does_something = |rule: &str| rule.contains("Expiration>");
+                    if !body.split("<Rule>").skip(1).all(does_something) {
+                        return error(400, "InvalidArgument");
+                    }
+                    if let Some((before, rest)) = body.split_once("<AbortIncompleteMultipartUpload>") {
+                        let (_, after) = rest.split_once("</AbortIncompleteMultipartUpload>").expect("it ends");
+                        body = format!("{before}{after}");
+                    }
                 }
                 _ => {}
             }

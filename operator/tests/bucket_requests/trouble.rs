@@ -174,3 +174,40 @@ async fn a_store_that_does_not_answer_is_asked_less_and_less_often_until_it_does
         second += i64::try_from(healed.next_check.as_secs()).unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_pass_ends_in_its_time_and_tells_what_it_waited_for() {
+    let fake = FakeS3::start(Kind::Full).await;
+    let registry = Registry::new(&fake, all(Management::Enforce));
+    let creating = BucketStatus {
+        name: "crates".into(),
+        endpoint: Some(fake.endpoint.clone()),
+        region: "eu-west-1".into(),
+        origin: BucketOrigin::Creating,
+    };
+    for (silent_about, usable, condition, expected) in [
+        ("", false, "BucketReady", "False/EndpointTimedOut"),
+        ("tagging", true, "BucketTagged", "Unknown/EndpointTimedOut"),
+    ] {
+        if usable {
+            fake.make_bucket("crates");
+        }
+        fake.be_silent_about(Some(silent_about));
+        let (spec, target) = (&registry.spec, &registry.target);
+        let request = Request { uid: silent_about, spec, target, recorded: Some(&creating) };
+        let budget = std::time::Duration::from_millis(400);
+        let begun = std::time::Instant::now();
+        let outcome = registry.buckets.reconcile_within(budget, request, at(0)).await;
+        assert!(begun.elapsed() < 8 * budget, "{:?}", begun.elapsed());
+        assert_eq!((told(&outcome, condition).as_str(), outcome.usable), (expected, usable), "{silent_about:?}");
+        assert!(message(&outcome, condition).contains("answers too slowly"), "{}", message(&outcome, condition));
+        assert!(outcome.next_check.as_secs() <= 15, "looked at again soon");
+        if usable {
+            assert_eq!(
+                outcome.status.as_ref().map(|s| s.origin),
+                Some(BucketOrigin::Created),
+                "what is known stays known"
+            );
+        }
+    }
+}

@@ -17,22 +17,22 @@ use tokio::sync::Notify;
 use crate::fake_api::FakeApi;
 use crate::registry::context;
 
-const COLLECTION: &str = "/apis/supercargo.dev/v1alpha1/namespaces/demo/cargoregistries";
+pub(crate) const COLLECTION: &str = "/apis/supercargo.dev/v1alpha1/namespaces/demo/cargoregistries";
 
 /// Does to each object what its name says, and counts.
 #[derive(Default)]
-struct ByName {
+pub(crate) struct ByName {
     passes: Mutex<BTreeMap<String, u32>>,
     told: Mutex<BTreeMap<String, String>>,
     something_happened: Notify,
 }
 
 impl ByName {
-    fn passes_of(&self, name: &str) -> u32 {
+    pub(crate) fn passes_of(&self, name: &str) -> u32 {
         self.passes.lock().unwrap().get(name).copied().unwrap_or_default()
     }
 
-    async fn until(&self, done: impl Fn(&ByName) -> bool) {
+    pub(crate) async fn until(&self, done: impl Fn(&ByName) -> bool) {
         let wait = async {
             while !done(self) {
                 self.something_happened.notified().await;
@@ -65,7 +65,7 @@ impl Reconcile for ByName {
     }
 }
 
-fn with(names: &[&str]) -> FakeApi {
+pub(crate) fn with(names: &[&str]) -> FakeApi {
     let api = FakeApi::default();
     for name in names {
         let spec = json!({ "storage": { "volume": { "size": "1Gi" } } });
@@ -76,14 +76,14 @@ fn with(names: &[&str]) -> FakeApi {
     api
 }
 
-struct Running {
-    reconciler: Arc<ByName>,
+pub(crate) struct Running {
+    pub(crate) reconciler: Arc<ByName>,
     context: Arc<Context>,
     stop: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
-fn start(api: &FakeApi) -> Running {
+pub(crate) fn start(api: &FakeApi) -> Running {
     let (reconciler, context, stop) = (Arc::new(ByName::default()), context(api), Arc::new(Notify::new()));
     let stopped = Arc::clone(&stop);
     let (r, c) = (Arc::clone(&reconciler), Arc::clone(&context));

@@ -1,12 +1,13 @@
-//! An API server in memory: objects by path, a log of requests, refusals on demand. It keeps what it is sent, as
-//! server-side apply by a single writer would, adds a few defaults, and bumps `resourceVersion` only when something changed.
+//! An API server in memory: objects by path, a log of requests, refusals on demand. It merges what is applied into what is there, so
+//! that fields of others stay, adds the defaults of a real one, and bumps `resourceVersion` only when something changed.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use futures::stream;
+use futures::StreamExt;
+use futures::channel::mpsc;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -38,6 +39,10 @@ struct State {
     version: u64,
     /// (method, end of path) -> status with which it is refused.
     refusals: Vec<(Method, String, u16)>,
+    /// Part of a body -> writes that hold it are refused.
+    refused_words: Vec<String>,
+    /// Plural -> whoever watches that kind.
+    watchers: Vec<(String, mpsc::UnboundedSender<Bytes>)>,
 }
 
 #[derive(Clone, Default)]
@@ -93,6 +98,17 @@ impl FakeApi {
         self.lock().objects.remove(path);
     }
 
+    /// Removes an object, and tells those who watch its kind.
+    pub(crate) fn delete(&self, path: &str) {
+        let mut state = self.lock();
+        let object = state.objects.remove(path).unwrap_or_else(|| panic!("no object at {path}"));
+        let event = Bytes::from(format!("{}\n", json!({ "type": "DELETED", "object": object })));
+        let plural = path.rsplit('/').nth(1).unwrap_or_default();
+        for (_, watcher) in state.watchers.iter().filter(|(watched, _)| watched == plural) {
+            let _ = watcher.unbounded_send(event.clone());
+        }
+    }
+
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.lock().objects.get(path).cloned()
     }
@@ -107,8 +123,15 @@ impl FakeApi {
         self.lock().refusals.push((method, path_end.to_owned(), status));
     }
 
+    /// Refuses every request whose body holds `word`, as if the API server had gone away.
+    pub(crate) fn refuse_word(&self, word: &str) {
+        self.lock().refused_words.push(word.to_owned());
+    }
+
     pub(crate) fn allow_all(&self) {
-        self.lock().refusals.clear();
+        let mut state = self.lock();
+        state.refusals.clear();
+        state.refused_words.clear();
     }
 
     /// Forgets and returns what was sent so far.
@@ -130,8 +153,12 @@ impl FakeApi {
         if let Some((_, _, status)) = refused {
             return failure(*status, "refused by the test");
         }
+        let body = sent.body.to_string();
+        if state.refused_words.iter().any(|word| body.contains(word.as_str())) {
+            return failure(500, "refused by the test");
+        }
         match sent.method {
-            Method::GET if is_collection(&sent.path) => list_or_watch(&state, &sent),
+            Method::GET if is_collection(&sent.path) => list_or_watch(&mut state, &sent),
             Method::GET => match state.objects.get(&sent.path) {
                 Some(object) => ok(object),
                 None => failure(404, "not found"),
@@ -155,7 +182,21 @@ impl State {
             None => (sent.path.as_str(), false),
         };
         let before = self.objects.get(path).cloned();
-        let mut after = match (&before, to_status, apply) {
+        // Merge patch and server-side apply alike are bound to the version that they name.
+        let based_on = &sent.body["metadata"]["resourceVersion"];
+        if let Some(before) = &before
+            && !based_on.is_null()
+            && *based_on != before["metadata"]["resourceVersion"]
+        {
+            return failure(409, "the object has been modified");
+        }
+        if let (Some(before), Value::Array(operations)) = (&before, &sent.body) {
+            return match json_patched(before, operations) {
+                Ok(after) => self.written(path, Some(before), after),
+                Err(code) => failure(code, "the JSON patch does not fit"),
+            };
+        }
+        let after = match (&before, to_status, apply) {
             (None, true, _) | (None, _, false) => return failure(404, "not found"),
             (Some(before), true, true) => {
                 let mut after = before.clone();
@@ -163,10 +204,6 @@ impl State {
                 after
             }
             (Some(before), _, false) => {
-                let based_on = &sent.body["metadata"]["resourceVersion"];
-                if !based_on.is_null() && *based_on != before["metadata"]["resourceVersion"] {
-                    return failure(409, "the object has been modified");
-                }
                 let mut after = before.clone();
                 merge(&mut after, &sent.body);
                 after
@@ -180,7 +217,11 @@ impl State {
         {
             return failure(409, "uid mismatch");
         }
-        if before.as_ref() != Some(&after) {
+        self.written(path, before.as_ref(), after)
+    }
+
+    fn written(&mut self, path: &str, before: Option<&Value>, mut after: Value) -> Answer {
+        if before != Some(&after) {
             self.version += 1;
             let version = self.version.to_string();
             let meta = &mut after["metadata"];
@@ -197,30 +238,79 @@ impl State {
     }
 }
 
-/// What server-side apply by the only writer gives: what was sent, plus what belongs to the server.
+/// What server-side apply gives: what was there and is not ours to take away, what was sent, and the server's defaults.
 fn applied(before: Option<&Value>, sent: &Value) -> Value {
-    let mut after = sent.clone();
-    if let Some(before) = before {
-        for key in ["uid", "resourceVersion", "generation", "creationTimestamp"] {
-            if let Some(value) = before["metadata"].get(key) {
-                after["metadata"][key] = value.clone();
+    let mut after = before.cloned().unwrap_or_else(|| sent.clone());
+    apply_onto(&mut after, sent);
+    default_like_a_server(&mut after);
+    after
+}
+
+fn apply_onto(target: &mut Value, sent: &Value) {
+    match (target, sent) {
+        (Value::Object(target), Value::Object(sent)) => {
+            for (key, value) in sent {
+                apply_onto(target.entry(key.clone()).or_insert(Value::Null), value);
             }
         }
-        if let Some(status) = before.get("status") {
-            after["status"] = status.clone();
+        (Value::Array(target), Value::Array(sent)) if sent.iter().all(|member| !member["name"].is_null()) => {
+            for member in sent {
+                match target.iter_mut().find(|t| t["name"] == member["name"] && t["mountPath"] == member["mountPath"]) {
+                    Some(found) => apply_onto(found, member),
+                    None => target.push(member.clone()),
+                }
+            }
         }
+        (target, sent) => *target = sent.clone(),
     }
-    match after["kind"].as_str() {
+}
+
+/// As Kubernetes 1.36 fills in what was left out.
+fn default_like_a_server(object: &mut Value) {
+    let defaults = match object["kind"].as_str() {
         Some("Deployment") => {
-            after["metadata"]["generation"] = json!(1);
-            let pod = &mut after["spec"]["template"]["spec"];
-            pod["dnsPolicy"] = json!("ClusterFirst");
-            pod["containers"][0]["terminationMessagePath"] = json!("/dev/termination-log");
+            object["metadata"]["generation"] = json!(1);
+            let containers = object["spec"]["template"]["spec"]["containers"].as_array_mut();
+            for container in containers.into_iter().flatten() {
+                container["terminationMessagePath"] = json!("/dev/termination-log");
+                // Only where a ProcMount was asked for once; releases before 1.12 filled it in everywhere.
+                container["securityContext"]["procMount"] = json!("Default");
+                for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+                    container[probe]["successThreshold"] = json!(1);
+                }
+            }
+            let account = object["spec"]["template"]["spec"]["serviceAccountName"].clone();
+            json!({ "template": { "spec": { "dnsPolicy": "ClusterFirst", "restartPolicy": "Always",
+                    "schedulerName": "default-scheduler", "serviceAccount": account } } })
         }
-        Some("Service") => after["spec"]["clusterIP"] = json!("10.96.0.7"),
-        _ => {}
+        Some("Service") => json!({ "clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"], "ipFamilies": ["IPv4"],
+            "internalTrafficPolicy": "Cluster", "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None" }),
+        Some("PersistentVolumeClaim") => json!({ "volumeMode": "Filesystem", "volumeName": "pvc-1" }),
+        _ => return,
+    };
+    merge(&mut object["spec"], &defaults);
+}
+
+/// `add`, `replace` and `remove`; a `resourceVersion` that is replaced has to be the one that is there.
+fn json_patched(before: &Value, operations: &[Value]) -> Result<Value, u16> {
+    let mut after = before.clone();
+    for operation in operations {
+        let pointer = operation["path"].as_str().ok_or(400_u16)?;
+        let value = operation["value"].clone();
+        if pointer == "/metadata/resourceVersion" && value != before["metadata"]["resourceVersion"] {
+            return Err(409);
+        }
+        let (parent, key) = pointer.rsplit_once('/').ok_or(400_u16)?;
+        let key = key.replace("~1", "/").replace("~0", "~");
+        let parent = after.pointer_mut(parent).and_then(Value::as_object_mut).ok_or(422_u16)?;
+        match operation["op"].as_str() {
+            Some("remove") => drop(parent.remove(&key).ok_or(422_u16)?),
+            Some("add" | "replace") => drop(parent.insert(key, value)),
+            _ => return Err(400),
+        }
     }
-    after
+    default_like_a_server(&mut after);
+    Ok(after)
 }
 
 fn merge(target: &mut Value, patch: &Value) {
@@ -252,12 +342,12 @@ fn place(path: &str) -> (String, String) {
     (namespace.to_owned(), parts.last().copied().unwrap_or_default().to_owned())
 }
 
-fn list_or_watch(state: &State, sent: &Sent) -> Answer {
+fn list_or_watch(state: &mut State, sent: &Sent) -> Answer {
     let plural = sent.path.rsplit('/').next().unwrap_or_default();
     if sent.query.contains("watch=true") {
-        // Nothing more happens until the test ends.
-        let silence = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        return Response::new(BoxBody::new(silence));
+        let (watcher, events) = mpsc::unbounded();
+        state.watchers.push((plural.to_owned(), watcher));
+        return Response::new(BoxBody::new(StreamBody::new(events.map(|event| Ok(Frame::data(event))))));
     }
     let items: Vec<_> = state
         .objects

@@ -16,11 +16,11 @@ use supercargo_operator::registry::Registries;
 use crate::fake_api::FakeApi;
 
 pub(crate) const REGISTRY: &str = "/apis/supercargo.dev/v1alpha1/namespaces/demo/cargoregistries/company";
-const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/demo/deployments/company";
+pub(crate) const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/demo/deployments/company";
 const CONFIG_MAP: &str = "/api/v1/namespaces/demo/configmaps/company-config";
 const INTERNAL_SECRET: &str = "/api/v1/namespaces/demo/secrets/company-internal";
-const S3_SECRET: &str = "/api/v1/namespaces/demo/secrets/s3";
-const BUDGET: &str = "/apis/policy/v1/namespaces/demo/poddisruptionbudgets/company";
+pub(crate) const S3_SECRET: &str = "/api/v1/namespaces/demo/secrets/s3";
+pub(crate) const BUDGET: &str = "/apis/policy/v1/namespaces/demo/poddisruptionbudgets/company";
 
 pub(crate) fn config() -> Config {
     let Ok(Cli { command: Command::Run(config) }) = Cli::try_parse_from(["supercargo-operator", "run"]) else {
@@ -34,14 +34,14 @@ pub(crate) fn context(api: &FakeApi) -> Arc<Context> {
     Arc::new(Context::new(api.client(), config(), now, |bytes| rand::fill(bytes)))
 }
 
-struct Scene {
-    api: FakeApi,
-    context: Arc<Context>,
-    registries: Registries,
+pub(crate) struct Scene {
+    pub(crate) api: FakeApi,
+    pub(crate) context: Arc<Context>,
+    pub(crate) registries: Registries,
 }
 
 impl Scene {
-    fn new(spec: Value) -> Scene {
+    pub(crate) fn new(spec: Value) -> Scene {
         let api = FakeApi::default();
         api.put(
             REGISTRY,
@@ -49,27 +49,26 @@ impl Scene {
                     "metadata": { "generation": 1 }, "spec": spec }),
         );
         let context = context(&api);
-        // No replica listens there, which the kernel says at once.
-        Scene { api, context, registries: Registries::reaching(|_, _| "https://127.0.0.1:1".to_owned()) }
+        Scene { api, context, registries: nobody_answers() }
     }
 
-    fn registry(&self) -> CargoRegistry {
+    pub(crate) fn registry(&self) -> CargoRegistry {
         serde_json::from_value(self.api.get(REGISTRY).expect("the registry")).expect("a CargoRegistry")
     }
 
-    async fn pass(&self) -> Result<()> {
+    pub(crate) async fn pass(&self) -> Result<()> {
         self.registries.reconcile(Arc::new(self.registry()), Arc::clone(&self.context)).await.map(|_| ())
     }
 
     /// `Status/Reason` of a condition, and its message.
-    fn condition(&self, type_: &str) -> (String, String) {
+    pub(crate) fn condition(&self, type_: &str) -> (String, String) {
         let status = self.registry().status.expect("a status");
         let found = conditions::get(&status.conditions, type_).unwrap_or_else(|| panic!("no {type_}: {status:?}"));
         (format!("{}/{}", found.status, found.reason), found.message.clone())
     }
 
     /// As the Deployment's controller and the kubelet would, once all replicas are ready.
-    fn all_replicas_ready(&self) {
+    pub(crate) fn all_replicas_ready(&self) {
         self.api.edit(DEPLOYMENT, |deployment| {
             let n = deployment["spec"]["replicas"].clone();
             deployment["status"] =
@@ -77,22 +76,27 @@ impl Scene {
         });
     }
 
-    fn short_writes(&self) -> Vec<String> {
+    pub(crate) fn short_writes(&self) -> Vec<String> {
         self.api.take_writes().iter().map(|sent| sent.short()).collect()
     }
 }
 
-fn on_volume() -> Value {
+/// A controller as it is just after its start. No replica listens there, which the kernel says at once.
+pub(crate) fn nobody_answers() -> Registries {
+    Registries::reaching(|_, _| "https://127.0.0.1:1".to_owned())
+}
+
+pub(crate) fn on_volume() -> Value {
     json!({ "storage": { "volume": { "size": "1Gi" } } })
 }
 
 /// A store that refuses connections: the operator says so and goes on.
-fn on_s3() -> Value {
+pub(crate) fn on_s3() -> Value {
     json!({ "storage": { "s3": { "bucket": "crates", "endpoint": "http://127.0.0.1:1", "forcePathStyle": true,
                                  "credentialsSecretRef": { "name": "s3" } } } })
 }
 
-fn s3_secret() -> Value {
+pub(crate) fn s3_secret() -> Value {
     // "id" and "key"
     json!({ "apiVersion": "v1", "kind": "Secret", "data": { "AWS_ACCESS_KEY_ID": "aWQ=", "AWS_SECRET_ACCESS_KEY": "a2V5" } })
 }

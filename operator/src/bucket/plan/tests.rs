@@ -52,6 +52,19 @@ fn a_record_of_another_bucket_counts_for_nothing() {
     }
 }
 
+#[test]
+fn a_bucket_in_use_is_the_same_one_under_another_endpoint() {
+    let recorded =
+        |origin| BucketStatus { name: "b".into(), endpoint: Some("http://one".into()), region: "r".into(), origin };
+    for origin in [BucketOrigin::Created, BucketOrigin::Adopted] {
+        assert_eq!(remembered_origin(Some(&recorded(origin)), "b", Some("http://two")), Some(origin));
+        assert_eq!(remembered_origin(Some(&recorded(origin)), "c", Some("http://one")), None);
+    }
+    let announced = recorded(BucketOrigin::Creating);
+    assert_eq!(remembered_origin(Some(&announced), "b", Some("http://one")), Some(BucketOrigin::Creating));
+    assert_eq!(remembered_origin(Some(&announced), "b", Some("http://two")), None, "announced there, not here");
+}
+
 fn with_tags() -> BucketSpec {
     let values = [("team".to_owned(), "platform".to_owned())].into();
     BucketSpec { tags: TagsSpec { values, ..TagsSpec::default() }, ..BucketSpec::default() }
@@ -132,22 +145,33 @@ fn another_key_is_written_only_if_the_spec_names_one() {
 
 #[test]
 fn a_version_limit_that_left_the_spec_leaves_the_bucket_too() {
-    let rule = OurRule {
-        id: rule_id("team/"),
-        prefix: "team/".into(),
-        enabled: true,
-        abort_days: Some(7),
-        noncurrent_days: Some(30),
-        altered: false,
-    };
-    let live = Lifecycle { ours: Some(rule), foreign: ForeignRules::default() };
-    let Standing::Differs { remedy: Ok(write), .. } = lifecycle(&LifecycleSpec::default(), "team/", Some(&live)) else {
+    let mut spec = LifecycleSpec { noncurrent_version_expiration_days: Some(30), ..LifecycleSpec::default() };
+    let live = Lifecycle { ours: wanted_rules(&spec, "team/"), foreign: ForeignRules::default() };
+    assert!(matches!(lifecycle(&spec, "team/", Some(&live)), Standing::Holds(_)));
+    spec.noncurrent_version_expiration_days = None;
+    let Standing::Differs { remedy: Ok(write), live: text } = lifecycle(&spec, "team/", Some(&live)) else {
         panic!("keeping versions for ever is what the spec says now")
     };
-    assert!(matches!(*write, Write::Lifecycle(OurRule { noncurrent_days: None, .. }, _)), "{write:?}");
+    assert_eq!(text, "rule \"supercargo:team/\" differs in NoncurrentVersionExpiration");
+    assert!(matches!(&*write, Write::Lifecycle(rules, _) if rules[0].noncurrent_days.is_none()), "{write:?}");
+}
+
+#[test]
+fn only_what_proofs_leave_behind_ever_expires() {
+    let spec = LifecycleSpec { noncurrent_version_expiration_days: Some(30), ..LifecycleSpec::default() };
+    for (prefix, probes) in [("", "v1/probe/"), ("team/", "team/v1/probe/")] {
+        let rules = wanted_rules(&spec, prefix);
+        let expiring: Vec<_> = rules.iter().filter(|rule| rule.expire_days.is_some()).collect();
+        assert!(matches!(expiring.as_slice(), [rule] if rule.prefix == probes), "{rules:?}");
+        assert_eq!((expiring[0].expire_days, expiring[0].noncurrent_days), (Some(1), Some(1)));
+        let kept = rules.iter().find(|rule| rule.prefix == prefix).expect("the registry's own rule");
+        assert_eq!((kept.expire_days, kept.noncurrent_days), (None, Some(30)));
+    }
 }
 
 #[test]
 fn registries_in_one_bucket_have_a_rule_each() {
     assert_eq!((rule_id(""), rule_id("a/b/")), ("supercargo:/".to_owned(), "supercargo:a/b/".to_owned()));
+    // One registry may live below what is the proofs' place of another.
+    assert_ne!(rule_id("v1/probe/"), probe_rule_id(""));
 }

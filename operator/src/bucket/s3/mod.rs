@@ -14,8 +14,8 @@ use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 pub use carried::{CarriedEncryption, ForeignRules};
 
 use super::failure::Failure;
-use super::observed::{Observed, Presence, Seen};
-use super::plan::{Write, rule_id};
+use super::observed::{Observed, OurRule, Presence, Seen};
+use super::plan::{Write, probe_rule_id, rule_id};
 use super::target::Target;
 use crate::crd::bucket::{BucketSpec, Management};
 use errors::Told;
@@ -85,24 +85,38 @@ impl S3 {
     pub async fn observe(&self, spec: &BucketSpec) -> Observed {
         let asked = |management| management != Management::Ignore;
         let tags_asked = asked(spec.tags.management) && !spec.tags.values.is_empty();
-        let id = rule_id(&self.target.key_prefix());
+        let prefix = self.target.key_prefix();
+        let ids = [rule_id(&prefix), probe_rule_id(&prefix)];
         let (versioning, encryption, public_access, lifecycle, tags) = tokio::join!(
             ask(asked(spec.versioning.management), self.versioning()),
             ask(asked(spec.encryption.management), self.encryption()),
             ask(asked(spec.public_access_block.management), self.public_access()),
-            ask(asked(spec.lifecycle.management), self.lifecycle(&id)),
+            ask(asked(spec.lifecycle.management), self.lifecycle(&ids)),
             ask(tags_asked, self.tags()),
         );
         Observed { versioning, encryption, public_access, lifecycle, tags }
     }
 
     /// Sends one write. Where the server calls a document invalid that every S3 accepts, it lacks the feature.
+    ///
+    /// Some stores (MinIO) refuse a rule that only aborts uploads, and all rules with it. Then the others are sent alone: what is read
+    /// afterwards shows what is missing.
     pub async fn write(&self, write: &Write) -> Result<(), Failure> {
-        match self.put(write).await {
-            Err(Failure::Refused(answer)) if write.is_fixed() && answer.status == 400 => {
+        let outcome = self.put(write).await;
+        match (outcome, write) {
+            (Err(Failure::Refused(answer)), Write::Lifecycle(ours, foreign)) if answer.status == 400 => {
+                let more = |rule: &&OurRule| rule.expire_days.is_some() || rule.noncurrent_days.is_some();
+                let rest: Vec<OurRule> = ours.iter().filter(more).cloned().collect();
+                if rest.is_empty() || rest.len() == ours.len() {
+                    return Err(Failure::Unsupported(answer));
+                }
+                let again = self.put(&Write::Lifecycle(rest, foreign.clone())).await;
+                again.map_err(|_| Failure::Unsupported(answer))
+            }
+            (Err(Failure::Refused(answer)), write) if write.is_fixed() && answer.status == 400 => {
                 Err(Failure::Unsupported(answer))
             }
-            other => other,
+            (other, _) => other,
         }
     }
 

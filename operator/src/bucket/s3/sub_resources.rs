@@ -8,9 +8,9 @@ use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::{BoxError, BuildError};
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus,
-    LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration, PublicAccessBlockConfiguration,
-    ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
-    Tag, Tagging, VersioningConfiguration,
+    LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration,
+    PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
+    ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging, VersioningConfiguration,
 };
 
 use super::super::failure::Failure;
@@ -60,16 +60,16 @@ impl S3 {
         }))
     }
 
-    pub(super) async fn lifecycle(&self, our_id: &str) -> Read<Lifecycle> {
+    pub(super) async fn lifecycle(&self, our_ids: &[String]) -> Read<Lifecycle> {
         let tap = BodyTap::default();
         let request = self.client.get_bucket_lifecycle_configuration().bucket(&self.target.bucket);
         let got = request.customize().interceptor(tap.clone()).send().await.map_err(|e| self.told.failure(&e))?;
         let not_carried = elements_not_carried(&tap.text());
-        let (ours, rules): (Vec<_>, Vec<_>) =
-            got.rules.unwrap_or_default().into_iter().partition(|rule| rule.id.as_deref() == Some(our_id));
+        let is_ours = |rule: &LifecycleRule| rule.id.as_ref().is_some_and(|id| our_ids.contains(id));
+        let (ours, rules): (Vec<_>, Vec<_>) = got.rules.unwrap_or_default().into_iter().partition(is_ours);
         let minimum_size = got.transition_default_minimum_object_size;
         Ok(Some(Lifecycle {
-            ours: ours.first().map(our_rule),
+            ours: ours.iter().map(our_rule).collect(),
             foreign: ForeignRules { rules, minimum_size, not_carried },
         }))
     }
@@ -107,7 +107,9 @@ impl S3 {
             }
             Write::Lifecycle(ours, foreign) => {
                 let mut rules = foreign.rules.clone();
-                rules.push(rule_document(ours).map_err(built)?);
+                for rule in ours {
+                    rules.push(rule_document(rule).map_err(built)?);
+                }
                 let wanted = BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build().map_err(built)?;
                 let request = self
                     .client
@@ -140,14 +142,16 @@ fn our_rule(rule: &LifecycleRule) -> OurRule {
         f.tag.is_some() || f.and.is_some() || f.object_size_greater_than.is_some() || f.object_size_less_than.is_some()
     });
     let expiry = rule.noncurrent_version_expiration.as_ref();
+    let expiration = rule.expiration.as_ref();
     OurRule {
         id: rule.id.clone().unwrap_or_default(),
         prefix: filter_prefix.or(old_prefix).unwrap_or_default(),
         enabled: rule.status == ExpirationStatus::Enabled,
         abort_days: rule.abort_incomplete_multipart_upload.as_ref().and_then(|a| a.days_after_initiation),
+        expire_days: expiration.and_then(|e| e.days),
         noncurrent_days: expiry.and_then(|e| e.noncurrent_days),
         altered: other_filter
-            || rule.expiration.is_some()
+            || expiration.is_some_and(|e| e.date.is_some() || e.expired_object_delete_marker == Some(true))
             || rule.transitions.as_ref().is_some_and(|t| !t.is_empty())
             || rule.noncurrent_version_transitions.as_ref().is_some_and(|t| !t.is_empty())
             || expiry.is_some_and(|e| e.newer_noncurrent_versions.is_some()),
@@ -162,6 +166,8 @@ fn rule_document(rule: &OurRule) -> Result<LifecycleRule, BuildError> {
         .set_abort_incomplete_multipart_upload(
             rule.abort_days.map(|days| AbortIncompleteMultipartUpload::builder().days_after_initiation(days).build()),
         )
+        // Expiry in days also takes the delete markers away that it leaves in a bucket with versions.
+        .set_expiration(rule.expire_days.map(|days| LifecycleExpiration::builder().days(days).build()))
         .set_noncurrent_version_expiration(
             rule.noncurrent_days.map(|days| NoncurrentVersionExpiration::builder().noncurrent_days(days).build()),
         )
