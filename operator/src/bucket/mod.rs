@@ -135,7 +135,8 @@ impl Buckets {
         if outcome.usable {
             entry.failures = 0;
         } else if !outcome.next_check.is_zero() {
-            outcome.next_check = FAILED.min(FAILED_FIRST * 2u32.saturating_pow(entry.failures));
+            // Each wait twice: what starts within a `kubectl apply` is seen a second or two after it is there.
+            outcome.next_check = FAILED.min(FAILED_FIRST * 2u32.saturating_pow(entry.failures / 2));
             entry.failures += 1;
         }
         if let Some(status) = outcome.status.as_ref().filter(|status| status.origin != BucketOrigin::Creating) {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Lie;
@@ -12,13 +13,19 @@ use crate::store::memory::judge;
 use crate::store::{Cond, Etag, Refused, Sha256Digest};
 
 /// How long the lies that need a moment take it.
-const MOMENT: Duration = Duration::from_millis(2);
+const MOMENT: Duration = Duration::from_millis(20);
+/// From this size on a body is still on its way when another request comes.
+const LARGE: usize = 1_000_000;
+/// How long a large body waits for that other request.
+const BODY_TAKES_MAX: Duration = Duration::from_secs(5);
 
 /// All buckets.
 #[derive(Debug)]
 pub(super) struct Objects {
     lie: Lie,
     buckets: Mutex<BTreeMap<String, Bucket>>,
+    /// For [`Lie::ChecksBeforeBody`]: how many puts of a key have passed their early check.
+    passed: watch::Sender<BTreeMap<String, u64>>,
 }
 
 type Bucket = BTreeMap<String, Vec<Version>>;
@@ -42,7 +49,7 @@ pub(super) enum No {
 impl Objects {
     pub(super) fn new(lie: Lie, buckets: &[&str]) -> Self {
         let buckets = buckets.iter().map(|name| ((*name).to_owned(), Bucket::new())).collect();
-        Self { lie, buckets: Mutex::new(buckets) }
+        Self { lie, buckets: Mutex::new(buckets), passed: watch::Sender::default() }
     }
 
     pub(super) const fn lie(&self) -> Lie {
@@ -54,9 +61,20 @@ impl Objects {
         let buckets = self.lock();
         let objects = buckets.get(bucket).ok_or(No::Bucket)?;
         match self.lie {
-            Lie::ChecksBeforeBody => refuse(cond, current(objects, key).map(|(etag, _)| etag)),
+            Lie::ChecksBeforeBody => {
+                refuse(cond, current(objects, key).map(|(etag, _)| etag))?;
+                self.passed.send_modify(|passed| *passed.entry(key.to_owned()).or_default() += 1);
+                Ok(())
+            }
             _ => Ok(()),
         }
+    }
+
+    /// A large body takes its time, and others come meanwhile: without a race the lie would not show.
+    async fn await_another(&self, key: &str) {
+        let mut passed = self.passed.subscribe();
+        let another = passed.wait_for(|passed| passed.get(key).is_some_and(|count| *count > 1));
+        let _ = tokio::time::timeout(BODY_TAKES_MAX, another).await;
     }
 
     /// Stores an object whose body is complete.
@@ -74,6 +92,9 @@ impl Objects {
             (Lie::IgnoresConditions | Lie::ChecksBeforeBody, _) | (Lie::IgnoresIfMatch, Cond::Matches(_)) => &Cond::Any,
             _ => cond,
         };
+        if self.lie == Lie::ChecksBeforeBody && bytes.len() >= LARGE {
+            self.await_another(key).await;
+        }
         if self.lie == Lie::ChecksThenWrites {
             refuse(cond, current(self.lock().get(bucket).ok_or(No::Bucket)?, key).map(|(etag, _)| etag))?;
             tokio::time::sleep(MOMENT).await;
