@@ -67,7 +67,8 @@ pub struct CargoRegistrySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
     /// CPU, memory and ephemeral storage of each replica. What is left out keeps its default: requests 50m, 64Mi and 128Mi, limits
-    /// 256Mi of memory and 2Gi of ephemeral storage (uploads are spooled there), and no limit of CPU.
+    /// 256Mi of memory and 2Gi of ephemeral storage (uploads are spooled there; more if `limits.crateBytesMax` is above 256 MiB:
+    /// eight times that), and no limit of CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourcesSpec>,
     /// How Cargo reaches the registry.

@@ -33,6 +33,7 @@ pub mod model;
 pub mod observe;
 pub mod quantity;
 pub mod report;
+pub mod spool;
 pub mod status;
 pub mod validate;
 pub mod watches;

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use super::internal::Internal;
 use super::model::{Live, Observed, Problem};
-use super::quantity;
+use super::{quantity, spool};
 use crate::bucket::{Credentials, Target};
 use crate::config::Config;
 use crate::crd::bucket::BucketSpec;
@@ -84,7 +84,8 @@ const NAME_CHARACTERS_MAX: usize = 54;
 const RESOURCES: [(&str, Option<&str>, Option<&str>); 3] = [
     ("cpu", Some("50m"), None),
     ("memory", Some("64Mi"), Some("256Mi")),
-    ("ephemeral-storage", Some("128Mi"), Some("2Gi")),
+    // Its limit hangs on the size of crates.
+    (spool::RESOURCE, Some("128Mi"), None),
 ];
 
 /// Checks everything and names all that is wrong, not only the first thing.
@@ -243,8 +244,10 @@ fn resources(
 ) -> (BTreeMap<String, Quantity>, BTreeMap<String, Quantity>) {
     let given = spec.resources.clone().unwrap_or_default();
     let (mut requests, mut limits) = (given.requests, given.limits);
+    let spool = spool::default_limit(spec.limits.crate_bytes_max).0;
     for (resource, request, limit) in RESOURCES {
         let explicit_limit = limits.get(resource).cloned();
+        let limit = if resource == spool::RESOURCE { Some(spool.as_str()) } else { limit };
         if let (Some(limit), false) = (limit, limits.contains_key(resource)) {
             // A request above our default limit lifts it: the user asked for the room.
             let request = requests.get(resource).and_then(|q| quantity::nano(&q.0));
@@ -267,6 +270,7 @@ fn resources(
             }
         }
     }
+    problems.extend(spool::problem(&limits, spec.limits.crate_bytes_max));
     (requests, limits)
 }
 

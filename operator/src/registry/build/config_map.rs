@@ -10,6 +10,7 @@ use super::pod::{CA_FILE, CREDENTIALS_DIRECTORY, DATA_DIRECTORY, INTERNAL_DIRECT
 use crate::crd::registry::Visibility;
 use crate::names::{ChildNames, INTERNAL_PORT, PUBLIC_PORT};
 use crate::registry::internal::{ADMIN_TOKEN, CERTIFICATE, PRIVATE_KEY};
+use crate::registry::spool;
 use crate::registry::validate::{DRAIN_SECONDS, Storage, ValidatedRegistry};
 
 /// Key of the ConfigMap, and name of the file in the pod.
@@ -102,6 +103,8 @@ struct Limits {
     body_read_secs: Option<i64>,
     drain_secs: i64,
     spool_dir: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spool_bytes_max: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -151,6 +154,7 @@ impl Config {
                 body_read_secs: limits.body_read_seconds,
                 drain_secs: limits.drain_seconds.unwrap_or(DRAIN_SECONDS),
                 spool_dir: SPOOL_DIRECTORY,
+                spool_bytes_max: spool::bytes_max(&registry.limits),
             },
             log: Log { format: "json" },
         }

@@ -15,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::config_map::FILE;
 use super::service_account;
 use crate::names::{ChildNames, INTERNAL_PORT, PUBLIC_PORT, selector};
+use crate::registry::spool;
 use crate::registry::validate::{DRAIN_SECONDS, Storage, ValidatedRegistry};
 
 /// Directory of the configuration file.
@@ -235,6 +236,6 @@ fn as_ca(key: &str) -> Vec<KeyToPath> {
 
 /// Room for spooled uploads, within the container's limit of ephemeral storage.
 fn scratch(limits: &BTreeMap<String, Quantity>) -> Volume {
-    let source = EmptyDirVolumeSource { medium: None, size_limit: limits.get("ephemeral-storage").cloned() };
+    let source = EmptyDirVolumeSource { medium: None, size_limit: limits.get(spool::RESOURCE).cloned() };
     Volume { empty_dir: Some(source), ..named("tmp") }
 }
