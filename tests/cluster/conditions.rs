@@ -92,9 +92,14 @@ async fn a_store_without_conditional_writes_is_refused_and_another_heals() -> Re
         let keys = dishonest.keys(namespace.name(), "").await?;
         ensure!(!keys.iter().any(|key| key.starts_with("v1/crate/")), "crates on a refused store: {keys:#?}");
 
-        Store::of(Server::Honest).await?;
+        // Another store is never filled with an empty registry by itself: the condition says what to do, and that helps.
+        let honest = Store::of(Server::Honest).await?;
         object["spec"]["storage"]["s3"]["endpoint"] = json!(Server::Honest.endpoint());
         namespace.apply_object(&object).await?;
+        let message = says(&namespace, "company", "BucketReady", "False", "Vanished").await?;
+        ensure!(message.contains("create the bucket yourself"), "{message}");
+        ensure!(!honest.has_bucket(namespace.name()).await?, "an empty bucket was made where another was in use");
+        honest.create_bucket(namespace.name()).await?;
         ready(&namespace, "company").await?;
         says(&namespace, "company", "ConditionalWrites", "True", "Proven").await?;
         Ok(())
