@@ -7,6 +7,7 @@
 //! - [`store`]: bytes under keys with conditional writes; S3, a directory, memory, faults.
 //! - [`config`]: what the process is told; one table of keys.
 //! - [`ambient`]: the clock and the randomness, as values.
+//! - [`replicas`]: equal replicas that serve from memory: the head, leases, notices.
 //! - [`registry`]: publish, yank, owners, reads, tokens over a store; the one compare-and-swap loop.
 //! - [`http`]: Cargo's protocol and the admin API as warp filters; status codes and texts.
 //! - [`server`]: listeners, TLS, limits, drain.
@@ -38,6 +39,7 @@ pub mod http;
 pub mod krate;
 pub mod metrics;
 pub mod registry;
+pub mod replicas;
 pub mod server;
 pub mod store;
 pub mod telemetry;

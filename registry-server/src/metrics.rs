@@ -9,6 +9,11 @@
 //! | `supercargo_registry_panics_total` | | requests that ended in a panic and were answered with 500 |
 //! | `supercargo_registry_commits_total` | `operation`, `outcome` | changes of crate and token records |
 //! | `supercargo_registry_commit_attempts_total` | `operation`, `outcome` | single conditional writes, with what the store said |
+//! | `supercargo_registry_head_writes_total` | `outcome` | conditional writes of the head, with what the store said |
+//! | `supercargo_registry_head_edits_total` | | changes that those were to carry: more than writes when writers share them |
+//! | `supercargo_registry_clears_total` | `outcome` | waits for the other replicas before a commit: `acknowledged` or `outlasted` |
+//! | `supercargo_registry_evictions_total` | | replicas that this one found silent |
+//! | `supercargo_registry_reads_total` | `source` | record look-ups: `memory`, `proven` (memory after asking for the head), `store`, `unproven` |
 //! | `supercargo_registry_store_proven` | | 1 when the store has shown that it keeps its promises |
 
 use std::sync::OnceLock;
@@ -55,6 +60,17 @@ pub fn install() {
             "supercargo_registry_commit_attempts_total",
             "Single conditional writes, by what the store said."
         );
+        describe_counter!(
+            "supercargo_registry_head_writes_total",
+            "Conditional writes of the head, by what the store said."
+        );
+        describe_counter!("supercargo_registry_head_edits_total", "Changes that writes of the head were to carry.");
+        describe_counter!(
+            "supercargo_registry_clears_total",
+            "Waits for the other replicas before a commit, by how they ended."
+        );
+        describe_counter!("supercargo_registry_evictions_total", "Replicas that this one found silent.");
+        describe_counter!("supercargo_registry_reads_total", "Look-ups of records, by where the answer came from.");
         describe_gauge!("supercargo_registry_store_proven", "1 when the store has shown that it keeps its promises.");
         describe_gauge!("supercargo_registry_build_info", "Always 1; the labels say which build this is.");
         gauge!("supercargo_registry_build_info", "version" => build::VERSION, "commit" => build::COMMIT).set(1.0);
@@ -110,6 +126,27 @@ pub(crate) fn commit(operation: &'static str, outcome: &'static str) {
 /// Counts one conditional write.
 pub(crate) fn commit_attempt(operation: &'static str, outcome: &'static str) {
     counter!("supercargo_registry_commit_attempts_total", "operation" => operation, "outcome" => outcome).increment(1);
+}
+
+/// Counts one conditional write of the head, and what it carries.
+pub(crate) fn head_write(outcome: &'static str, edits: usize) {
+    counter!("supercargo_registry_head_writes_total", "outcome" => outcome).increment(1);
+    counter!("supercargo_registry_head_edits_total").increment(edits as u64);
+}
+
+/// Counts the end of a wait for the other replicas.
+pub(crate) fn cleared(outcome: &'static str) {
+    counter!("supercargo_registry_clears_total", "outcome" => outcome).increment(1);
+}
+
+/// Counts silent replicas.
+pub(crate) fn evicted(count: usize) {
+    counter!("supercargo_registry_evictions_total").increment(count as u64);
+}
+
+/// Counts a look-up of a record.
+pub(crate) fn read(source: &'static str) {
+    counter!("supercargo_registry_reads_total", "source" => source).increment(1);
 }
 
 /// Notes whether the store is proven.

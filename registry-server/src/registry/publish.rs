@@ -1,7 +1,8 @@
 //! Publish: bytes first, then the record by compare-and-swap. A crash between the two leaves an object that nothing names.
 
 use super::authorise::actor;
-use super::commit::{Commit, Decision, Versioned};
+use super::commit::{Commit, Decision};
+use super::documents::Versioned;
 use super::index::key;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};

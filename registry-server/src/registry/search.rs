@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use tokio::time::Instant;
 
+use super::documents::Purpose;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::{Canonical, CrateName, Owner, Record};
@@ -111,7 +112,7 @@ impl Registry {
 
     async fn row(&self, name: &Canonical, listed: Etag) -> Result<Row, RegistryError> {
         let key = Key::krate(name.as_str()).expect("a canonical name is a key segment");
-        match self.read::<Record>(&key).await {
+        match self.documents.read::<Record>(&key, Purpose::Other).await {
             Ok(Some(state)) => Ok(Row { etag: state.etag.clone(), shown: show(&state.document) }),
             Ok(None) => Ok(Row { etag: listed, shown: None }),
             Err(RegistryError::Broken { what, reason }) => {

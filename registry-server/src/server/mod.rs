@@ -27,7 +27,7 @@ use crate::ambient::{Clock, Entropy};
 use crate::config::{self, Config};
 use crate::http::admin::AdminCredential;
 use crate::http::{InternalState, PublicState};
-use crate::registry::{Registry, RegistryError, Storage};
+use crate::registry::{Registry, RegistryError, Replication, Storage};
 use crate::{http, metrics};
 
 /// While stopping in [`Stop::Settle`], the silence after which nobody new is expected.
@@ -127,9 +127,11 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
     let public_certificates = load_certificates(&config.public, &background)?;
     let internal_certificates = load_certificates(&config.internal, &background)?;
 
-    let registry = Arc::new(Registry::new(storage, config.visibility, clock, entropy.clone()));
+    let registry =
+        Arc::new(Registry::replicated(storage, config.visibility, Replication::default(), clock, entropy.clone()));
     registry.open().await?;
     background.tasks.spawn(registry.clone().keep_proven(background.stop.clone()));
+    background.tasks.spawn(registry.clone().keep_up(background.stop.clone()));
     background.spawn_upkeep();
 
     let draining = Arc::new(AtomicBool::new(false));
@@ -238,6 +240,7 @@ impl Supervisor {
         let finish = async {
             let _ = (&mut public_task).await;
             self.registry.finish_writes().await;
+            self.registry.leave().await;
         };
         let complete = tokio::time::timeout_at(deadline, finish).await.is_ok();
         if !complete {
