@@ -133,7 +133,7 @@ impl Values {
 /// `SUPERCARGO_X_PORT_80_TCP_ADDR`; Kubernetes, "Accessing the Service", environment variables).
 fn is_foreign(variable: &str) -> bool {
     let rest = variable.strip_prefix(PREFIX).unwrap_or(variable);
-    if ["OPERATOR_", "DEV_", "TESTS_"].iter().any(|program| rest.starts_with(program)) {
+    if ["OPERATOR_", "DEV_", "TESTS_", "SEED"].iter().any(|program| rest.starts_with(program)) {
         return true;
     }
     rest.ends_with("_SERVICE_HOST")

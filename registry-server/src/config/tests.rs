@@ -98,6 +98,8 @@ fn what_does_not_go_together_is_refused() {
     assert!(problems("[public]\ntls_certificate = \"a.pem\"\n", &[]).contains("needs \"public.tls_private_key\" too"));
     assert!(problems("[limits]\ncrate_bytes_max = 536870913\n", &[]).contains("512 MiB"));
     assert!(problems("[storage]\nprefix = \"/a\"\n", &[]).contains("storage.prefix"));
+    assert!(problems("[replicas]\nlease_millis = 50\n", &[]).contains("from 100 to 60000"));
+    assert!(problems("[replicas]\naddress = \"10.0.0.7\"\n", &[]).contains("a host and a port"));
     assert!(problems("[public\n", &[]).contains("line 1"));
 }
 

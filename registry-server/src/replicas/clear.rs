@@ -25,6 +25,15 @@ const SILENCE: Duration = Duration::from_millis(100);
 /// The pause before a notice is brought again.
 const NOTICE_AGAIN: Duration = Duration::from_millis(25);
 
+/// What is waited for.
+struct Clearing<'a> {
+    key: &'a Key,
+    rev: u64,
+    announced: &'a Announcement,
+    /// After this, counted from the announcement, every lease is over that was held then.
+    longest: Duration,
+}
+
 impl<V: Clone + Send + Sync + 'static> Replica<V> {
     /// Returns when no replica can serve a state of `key` older than `rev` from memory. `before` is what this replica knew of the head when
     /// the change began; it is of no use, except to the test that shows so.
@@ -36,26 +45,23 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
             None if self.settings.rules.broken(Mutant::MembersBeforeCas) => &Vec::new(),
             _ => &head.members,
         };
-        let mut waiting: BTreeMap<Epoch, String> = {
+        let (mut waiting, longest) = {
             let memory = self.memory();
             let others = members.iter().filter(|member| !memory.lease().is_own(&member.epoch));
-            others.map(|member| (member.epoch.clone(), member.address.clone())).collect()
+            let longest = others.clone().map(|member| memory.lease().outlasted_after(member.lease())).max();
+            let waiting: BTreeMap<_, _> = others.map(|member| (member.epoch.clone(), member.address.clone())).collect();
+            (waiting, longest.unwrap_or_default())
         };
         if waiting.is_empty() || self.settings.rules.broken(Mutant::CommitBeforeAcks) {
             return;
         }
-        let outcome = self.hear(key, rev, announced, &mut waiting).await;
+        let outcome = self.hear(Clearing { key, rev, announced, longest }, &mut waiting).await;
         metrics::cleared(outcome);
     }
 
     /// Waits until nobody is left in `waiting`, or their leases are over. Which of the two.
-    async fn hear(
-        &self,
-        key: &Key,
-        rev: u64,
-        announced: &Announcement,
-        waiting: &mut BTreeMap<Epoch, String>,
-    ) -> &'static str {
+    async fn hear(&self, clearing: Clearing<'_>, waiting: &mut BTreeMap<Epoch, String>) -> &'static str {
+        let Clearing { key, rev, announced, longest } = clearing;
         let (peers, mut heard) = (waiting.len(), 0);
         let mut notices: FuturesUnordered<_> = waiting
             .iter()
@@ -64,8 +70,7 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
                 self.tell(address.clone(), notice)
             })
             .collect();
-        let outlasted_after = self.memory().lease().outlasted_after();
-        let outlasted = self.ground.time.sleep_until(announced.at + outlasted_after);
+        let outlasted = self.ground.time.sleep_until(announced.at + longest);
         let silent = self.ground.time.sleep_until(announced.at + SILENCE);
         futures::pin_mut!(outlasted, silent);
         let mut is_silent = false;
@@ -79,7 +84,8 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
                         heard += 1;
                     }
                 }
-                Ok(()) = heads.changed() => self.strike_gone(announced, waiting),
+                // An error says that some were missed; the newest is looked at all the same.
+                _ = heads.recv() => self.strike_gone(announced, waiting),
                 () = &mut silent, if !is_silent => {
                     is_silent = true;
                     if self.may_evict(peers, heard) {

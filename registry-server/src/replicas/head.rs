@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rand::{Rng, RngExt};
@@ -79,8 +80,17 @@ pub struct Member {
     pub epoch: Epoch,
     /// Where notices reach it.
     pub address: String,
+    /// How long its lease is. All should have the same; while a new configuration is rolled out they have not.
+    pub lease_millis: u64,
     /// Whether it may renew its lease.
     pub state: Standing,
+}
+
+impl Member {
+    /// How long its lease is.
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_millis)
+    }
 }
 
 /// Whether a member may renew its lease.
@@ -151,8 +161,9 @@ impl Head {
     }
 
     /// Adds a live member.
-    pub fn join(&mut self, epoch: Epoch, address: String) {
-        self.members.push(Member { epoch, address, state: Standing::Live });
+    pub fn join(&mut self, epoch: Epoch, address: String, lease: Duration) {
+        let lease_millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        self.members.push(Member { epoch, address, lease_millis, state: Standing::Live });
     }
 
     /// Takes the right to renew from a member. Whether anything changed.
@@ -215,10 +226,10 @@ mod tests {
     fn the_stored_form() {
         let mut head = Head::empty("r").next(op(1), "r");
         head.announce(&key("serde"), 7, op(2), 2);
-        head.join(Epoch("e".into()), "10.0.0.1:8081".into());
+        head.join(Epoch("e".into()), "10.0.0.1:8081".into(), Duration::from_secs(2));
         let expected = format!(
             "{{\"op\":\"{}\",\"rev\":1,\"registry\":\"r\",\"seq\":1,\"ring\":[[1,\"v1/crate/8b/serde\",7,\"{}\"]],\
-             \"members\":[{{\"epoch\":\"e\",\"address\":\"10.0.0.1:8081\",\"state\":\"live\"}}]}}\n",
+             \"members\":[{{\"epoch\":\"e\",\"address\":\"10.0.0.1:8081\",\"lease_millis\":2000,\"state\":\"live\"}}]}}\n",
             op(1),
             op(2)
         );
@@ -257,7 +268,7 @@ mod tests {
     fn members_are_evicted_once_and_removed_once() {
         let epoch = Epoch("e".into());
         let mut head = Head::empty("r");
-        head.join(epoch.clone(), String::new());
+        head.join(epoch.clone(), String::new(), Duration::ZERO);
         assert!(head.evict(&epoch) && !head.evict(&epoch));
         assert_eq!(head.member(&epoch).map(|member| member.state), Some(Standing::Evicting));
         assert!(head.remove(&epoch) && !head.remove(&epoch));

@@ -37,8 +37,8 @@ pub struct Lease {
     joined_at: Duration,
     pause: Duration,
     rejoin_at: Option<Duration>,
-    /// When each evicting member was first seen to be so.
-    evicting_since: BTreeMap<Epoch, Duration>,
+    /// When each evicting member's lease is over on any clock, by its first sight as such.
+    evicting_until: BTreeMap<Epoch, Duration>,
 }
 
 impl Lease {
@@ -55,13 +55,13 @@ impl Lease {
             joined_at: Duration::ZERO,
             pause: Duration::ZERO,
             rejoin_at: Some(Duration::ZERO),
-            evicting_since: BTreeMap::new(),
+            evicting_until: BTreeMap::new(),
         }
     }
 
     /// How long to wait until a lease of this length is over on any clock.
-    pub fn outlasted_after(&self) -> Duration {
-        self.length.mul_f64(if self.rules.broken(Mutant::NoMargin) { 1.0 } else { MARGIN })
+    pub fn outlasted_after(&self, length: Duration) -> Duration {
+        length.mul_f64(if self.rules.broken(Mutant::NoMargin) { 1.0 } else { MARGIN })
     }
 
     /// How long it lasts.
@@ -111,7 +111,7 @@ impl Lease {
             next.members.retain(|member| member.address != address);
         }
         self.offered.push(epoch.clone());
-        next.join(epoch.clone(), address.to_owned());
+        next.join(epoch.clone(), address.to_owned(), self.length);
         Some(epoch)
     }
 
@@ -189,23 +189,24 @@ impl Lease {
         self.epoch = None;
         self.offered.clear();
         self.validated_at = None;
-        self.evicting_since.clear();
+        self.evicting_until.clear();
         self.rejoin_at = Some(now);
     }
 
     /// Takes note of who is evicting in `head`, at `now`.
     pub fn watch_evicting(&mut self, head: &Head, now: Duration) {
-        self.evicting_since
+        self.evicting_until
             .retain(|epoch, _| head.member(epoch).is_some_and(|member| member.state == Standing::Evicting));
         for member in head.members.iter().filter(|member| member.state == Standing::Evicting) {
-            self.evicting_since.entry(member.epoch.clone()).or_insert(now);
+            let until = now + self.outlasted_after(member.lease());
+            self.evicting_until.entry(member.epoch.clone()).or_insert(until);
         }
     }
 
     /// The evicting member whose lease is over first, and when.
     pub fn next_removal(&self) -> Option<(Epoch, Duration)> {
-        let first = self.evicting_since.iter().min_by_key(|(_, since)| **since)?;
-        Some((first.0.clone(), *first.1 + self.outlasted_after()))
+        let (epoch, until) = self.evicting_until.iter().min_by_key(|(_, until)| **until)?;
+        Some((epoch.clone(), *until))
     }
 
     /// Whether this replica may say that another is silent: it is itself a live member, and it has heard somebody, unless there is

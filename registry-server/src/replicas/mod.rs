@@ -29,12 +29,12 @@ mod reads;
 pub mod rules;
 mod upkeep;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast};
 
 use self::entries::Candidate;
 use self::flights::Flights;
@@ -115,8 +115,10 @@ pub struct Replica<V> {
     memory: Mutex<Memory<V>>,
     polls: Flights<(), Result<bool, StoreError>>,
     writes: HeadWrites,
-    /// The `rev` of the newest head, for whoever waits for one.
-    heads: watch::Sender<u64>,
+    /// Tells whoever waits for a newer head that there is one. Not a `watch`, which wakes in an order of its own choice: simulations have to
+    /// replay.
+    heads: broadcast::Sender<()>,
+    heads_told: AtomicU64,
     busy: AtomicBool,
     woken: Notify,
 }
@@ -148,7 +150,8 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
             memory: Mutex::new(Memory::new(ground.alone, lease, entries_bytes_max, rules)),
             polls: Flights::new(rules.broken(Mutant::SoloOnOlderHead)),
             writes: HeadWrites::default(),
-            heads: watch::Sender::new(0),
+            heads: broadcast::Sender::new(1),
+            heads_told: AtomicU64::new(0),
             busy: AtomicBool::new(false),
             woken: Notify::new(),
             ground,
@@ -225,7 +228,10 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
 
     fn tell_newest(&self) {
         let rev = self.memory().newest().map_or(0, |seen| seen.head.rev);
-        self.heads.send_if_modified(|newest| std::mem::replace(newest, rev) != rev);
+        if self.heads_told.swap(rev, Ordering::Relaxed) != rev {
+            // Nobody may be waiting.
+            drop(self.heads.send(()));
+        }
     }
 
     fn jitter(&self) -> f64 {

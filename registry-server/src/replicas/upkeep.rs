@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::Replica;
@@ -67,7 +67,7 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
     }
 
     /// Ends at `until`, or when traffic begins or a head is seen: either may bring something to do.
-    async fn rest(&self, until: Option<Duration>, heads: &mut watch::Receiver<u64>) {
+    async fn rest(&self, until: Option<Duration>, heads: &mut broadcast::Receiver<()>) {
         let timer = async {
             match until {
                 Some(until) => self.ground.time.sleep_until(until).await,
@@ -78,7 +78,7 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
             biased;
             () = timer => {}
             () = self.woken.notified() => {}
-            _ = heads.changed() => {}
+            _ = heads.recv() => {}
         }
     }
 

@@ -69,7 +69,7 @@ fn short_memberships_are_followed_by_longer_and_longer_pauses() {
 fn an_offer_is_made_once_and_a_later_one_takes_its_place() {
     let mut lease = Lease::new(LEASE, Rules::default());
     let mut head = Head::empty("r");
-    head.join(epoch(9), "a:1".into());
+    head.join(epoch(9), "a:1".into(), LEASE);
     let first = lease.offer(&mut head, "a:1", epoch(1)).expect("it joins");
     assert_eq!(lease.accepted(&head), Some(first.clone()), "the reply was lost");
     let second = lease.offer(&mut head, "a:1", epoch(2)).expect("it joins");
@@ -91,7 +91,7 @@ fn leaving_is_final() {
 #[test]
 fn an_evicting_member_is_removed_when_its_lease_is_over_on_any_clock() {
     let (mut lease, mut head) = member();
-    head.join(epoch(5), "b:1".into());
+    head.join(epoch(5), "b:1".into(), LEASE);
     head.evict(&epoch(5));
     lease.watch_evicting(&head, ms(1000));
     lease.watch_evicting(&head, ms(1500));
