@@ -116,7 +116,8 @@ impl Documents {
         purpose: Purpose,
     ) -> Result<Option<Versioned<D>>, RegistryError> {
         let fills = D::fills(self);
-        let arrival = fills.arrive();
+        // A later ticket than the real arrival is only stricter, and what is in memory needs none.
+        let mut arrival = None;
         loop {
             if let Some(known) = self.look_up(key, purpose).await? {
                 return Ok(D::from_known(known));
@@ -125,6 +126,7 @@ impl Documents {
                 let (store, replica) = (self.store.clone(), self.replica.clone());
                 fill::<D>(store, replica, self.entropy.clone(), key.clone()).boxed()
             };
+            let arrival = *arrival.get_or_insert_with(|| fills.arrive());
             if let Landed::Fresh(result) = fills.join(key, arrival, fill).await {
                 metrics::read("store");
                 return result;
@@ -145,14 +147,14 @@ impl Documents {
             Lookup::Miss => return Ok(None),
             Lookup::Unproven => {}
         }
-        let source = match self.replica.prove().await {
-            Ok(()) => "proven",
-            Err(error) => {
-                let tolerated = purpose == Purpose::Index && error.kind().is_transient();
-                if !tolerated || !self.replica.may_serve_unproven() {
-                    return Err(error.into());
-                }
-                "unproven"
+        let tolerated = || purpose == Purpose::Index && self.replica.may_serve_unproven();
+        let source = if self.replica.is_cut_off() && tolerated() {
+            "unproven"
+        } else {
+            match self.replica.prove().await {
+                Ok(()) => "proven",
+                Err(error) if error.kind().is_transient() && tolerated() => "unproven",
+                Err(error) => return Err(error.into()),
             }
         };
         metrics::read(source);

@@ -119,6 +119,8 @@ pub struct Replica<V> {
     /// replay.
     heads: broadcast::Sender<()>,
     heads_told: AtomicU64,
+    /// When the head could not be read, if that was the last that was heard of it.
+    failed_at: Mutex<Option<Duration>>,
     busy: AtomicBool,
     woken: Notify,
 }
@@ -152,6 +154,7 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
             writes: HeadWrites::default(),
             heads: broadcast::Sender::new(1),
             heads_told: AtomicU64::new(0),
+            failed_at: Mutex::default(),
             busy: AtomicBool::new(false),
             woken: Notify::new(),
             ground,

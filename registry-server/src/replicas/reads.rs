@@ -1,7 +1,7 @@
 //! What a reader does: look into memory under the lease; without one, ask for the head first.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -81,8 +81,21 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
         Err(StoreError::new(StoreErrorKind::Unavailable, "the head changed faster than it could be read"))
     }
 
-    /// Reads the head once and applies it. `false` if the answer is older than what is known already.
+    /// Whether the head could not be read a moment ago: so that in [`Mode::Available`] not every reader waits for that.
+    pub fn is_cut_off(&self) -> bool {
+        let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        failed_at.is_some_and(|at| self.ground.time.now().saturating_sub(at) <= self.settings.lease)
+    }
+
     async fn poll(&self) -> Result<bool, StoreError> {
+        let result = self.poll_once().await;
+        let failed_at = result.is_err().then(|| self.ground.time.now());
+        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = failed_at;
+        result
+    }
+
+    /// Reads the head once and applies it. `false` if the answer is older than what is known already.
+    async fn poll_once(&self) -> Result<bool, StoreError> {
         let known = self.memory().newest().cloned();
         let known_rev = known.as_ref().map(|seen| seen.head.rev);
         let before = self.ground.time.now();
