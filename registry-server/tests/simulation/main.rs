@@ -16,6 +16,8 @@ mod process;
 mod wire;
 mod world;
 
+use supercargo_registry::replicas::Mutant;
+
 use check::Report;
 use mutants::{MUTANTS, SEEDS_MAX, Shows, hunt};
 use wire::Weather;
@@ -76,9 +78,12 @@ fn no_seed_shows_a_violation_in_rough_weather() {
     }
 }
 
+/// All that show so, or the one that `SUPERCARGO_MUTANT` names.
 fn hunt_all(shows: Shows, seeds: u64) {
-    for mutant in MUTANTS.iter().filter(|mutant| mutant.1 == shows) {
-        let found = hunt(*mutant, 0, seeds);
+    let only = std::env::var("SUPERCARGO_MUTANT").ok();
+    let wanted = |mutant: &Mutant| only.as_ref().is_none_or(|only| *only == format!("{mutant:?}"));
+    for mutant in MUTANTS.iter().filter(|mutant| mutant.1 == shows && wanted(&mutant.0)) {
+        let found = hunt(*mutant, seeds);
         let (seed, violation) = found.unwrap_or_else(|| panic!("{:?} was not noticed in {seeds} seeds", mutant.0));
         println!("{:?}: seed {seed}: {violation}", mutant.0);
     }

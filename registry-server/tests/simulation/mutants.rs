@@ -44,14 +44,17 @@ pub(crate) const MUTANTS: &[(Mutant, Shows)] = &[
     (Mutant::BlobAfterRecord, Shows::Often),
 ];
 
-/// The first seed, from `from` on, that shows the mutant, and what it shows.
-pub(crate) fn hunt((mutant, shows): (Mutant, Shows), from: u64, seeds: u64) -> Option<(u64, String)> {
-    let weather = match shows {
-        Shows::Often => Weather::default(),
-        Shows::Seldom => Weather::rough(),
-    };
-    let setting = Setting { rules: Rules::without(mutant), weather, ..Setting::default() };
-    (from..from + seeds).find_map(|seed| {
+/// The first seed that shows the mutant, and what it shows. The seldom ones are given more time, and rough weather now and then.
+pub(crate) fn hunt((mutant, shows): (Mutant, Shows), seeds: u64) -> Option<(u64, String)> {
+    let often = Setting { rules: Rules::without(mutant), ..Setting::default() };
+    (0..seeds).find_map(|seed| {
+        let setting = match shows {
+            Shows::Often => often,
+            Shows::Seldom => {
+                let weather = if seed % 5 == 2 { Weather::rough() } else { Weather::default() };
+                Setting { weather, lasts: often.lasts * 3 / 2, ..often }
+            }
+        };
         let report = run(seed, setting);
         report.violations.first().map(|violation| (seed, violation.clone()))
     })
