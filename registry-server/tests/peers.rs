@@ -15,6 +15,8 @@ use supercargo_registry::krate::packed::Packed;
 use supercargo_registry::registry::Storage;
 use supercargo_registry::store::MemoryStore;
 use supercargo_registry::store::faulty::Faulty;
+use supercargo_registry::store::proof::Provable;
+use supercargo_registry::store::s3_server::{Lie, S3Server};
 use support::TestServer;
 use support::client::{Answer, send};
 
@@ -35,7 +37,7 @@ fn toml(dir: &Path, tls: bool) -> String {
     toml
 }
 
-async fn member(toml: &str, store: &Arc<Faulty<MemoryStore>>, members: usize) -> TestServer {
+async fn member(toml: &str, store: &Arc<dyn Provable>, members: usize) -> TestServer {
     // The first lines belong to `[internal]`, with which the common part ends.
     let server = TestServer::with(&support::config(toml), &Storage::ToProve(store.clone())).await;
     let joined = async {
@@ -51,13 +53,13 @@ async fn index(server: &TestServer, token: &str) -> Answer {
     send(server.running.public, Request::get("/index/kr/at/krate").header("authorization", token), "").await
 }
 
-async fn two_servers_agree(tls: bool) {
+/// `asked` counts what the store was asked for, but for the head.
+async fn two_servers_agree(tls: bool, store: Arc<dyn Provable>, asked: impl Fn() -> usize) {
     let dir = tempfile::tempdir().unwrap();
     let pair = rcgen::generate_simple_self_signed(vec!["peers.example".to_owned()]).unwrap();
     std::fs::write(dir.path().join("tls.crt"), pair.cert.pem()).unwrap();
     std::fs::write(dir.path().join("tls.key"), pair.signing_key.serialize_pem()).unwrap();
     let toml = toml(dir.path(), tls);
-    let store = Arc::new(Faulty::calm(MemoryStore::new()));
     let (a, b) = (member(&toml, &store, 1).await, member(&toml, &store, 2).await);
     let token = a.token("ann").await;
 
@@ -65,10 +67,9 @@ async fn two_servers_agree(tls: bool) {
     let answer = send(a.running.public, put, Packed::new("krate", "1.0.0").body()).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(index(&b, &token).await.text().contains("\"yanked\":false"));
-    let before = store.calls().len();
+    let before = asked();
     assert!(index(&b, &token).await.text().contains("\"yanked\":false"));
-    let records = store.calls()[before..].iter().filter(|(_, key, _)| key != "v1/head").count();
-    assert_eq!(records, 0, "from memory");
+    assert_eq!(asked(), before, "from memory");
 
     let yank = Request::delete("/api/v1/crates/krate/1.0.0/yank").header("authorization", &token);
     assert_eq!(send(a.running.public, yank, "").await.status, 200);
@@ -84,20 +85,36 @@ async fn two_servers_agree(tls: bool) {
     a.stop().await;
 }
 
+async fn two_servers_agree_over_memory(tls: bool) {
+    let store = Arc::new(Faulty::calm(MemoryStore::new()));
+    let counted = store.clone();
+    let asked = move || counted.calls().iter().filter(|(_, key, _)| key != "v1/head").count();
+    tokio::time::timeout(PATIENCE, two_servers_agree(tls, store, asked)).await.expect("nobody waits for a lease");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_agree_over_http() {
-    tokio::time::timeout(PATIENCE, two_servers_agree(false)).await.expect("nobody waits for a lease");
+    two_servers_agree_over_memory(false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_agree_over_tls() {
-    tokio::time::timeout(PATIENCE, two_servers_agree(true)).await.expect("nobody waits for a lease");
+    two_servers_agree_over_memory(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_agree_over_s3() {
+    let s3 = S3Server::start(Lie::Honest).await.unwrap();
+    let store = Arc::new(s3.store().await.unwrap());
+    let asked = || s3.requests().iter().filter(|request| !request.path.ends_with("/v1/head")).count();
+    tokio::time::timeout(PATIENCE, two_servers_agree(false, store, asked)).await.expect("nobody waits for a lease");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notice_needs_the_credential_and_is_acknowledged_by_its_epoch_only() {
     let dir = tempfile::tempdir().unwrap();
-    let server = member(&toml(dir.path(), false), &Arc::new(Faulty::calm(MemoryStore::new())), 1).await;
+    let store: Arc<dyn Provable> = Arc::new(Faulty::calm(MemoryStore::new()));
+    let server = member(&toml(dir.path(), false), &store, 1).await;
     let notice = format!("{{\"epoch\":\"{:032x}\",\"seq\":1,\"key\":\"v1/crate/8b/serde\",\"rev\":2}}", 7);
     let post = || Request::post("/peer/v1/notices");
     let internal = server.running.internal;
