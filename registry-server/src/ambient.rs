@@ -3,7 +3,9 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -32,6 +34,93 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+/// A clock that only says how much time has passed on this machine, and goes on while the machine sleeps. Leases run by it; it is never
+/// compared with another machine's.
+#[derive(Clone)]
+pub struct Monotonic(Arc<dyn Ticks>);
+
+/// What is behind a [`Monotonic`].
+pub trait Ticks: Send + Sync + 'static {
+    /// The time since some moment in the past, the same one for the life of the process.
+    fn now(&self) -> Duration;
+    /// Ends when at least this much time has passed on a clock that may stand still while the machine sleeps: whoever needs a moment of
+    /// [`Ticks::now`] has to look again.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+}
+
+impl Monotonic {
+    /// The machine's, `CLOCK_BOOTTIME` on Linux: a lease must not survive a suspended machine.
+    pub fn system() -> Self {
+        Self(Arc::new(BootTime))
+    }
+
+    /// Tokio's, which tests can pause.
+    pub fn tokio() -> Self {
+        Self(Arc::new(TokioTime(tokio::time::Instant::now())))
+    }
+
+    /// Any other.
+    pub fn from_ticks(ticks: impl Ticks) -> Self {
+        Self(Arc::new(ticks))
+    }
+
+    /// The time since some moment in the past.
+    pub fn now(&self) -> Duration {
+        self.0.now()
+    }
+
+    /// Ends when this much time has passed, or the machine has slept for longer.
+    pub async fn sleep(&self, duration: Duration) {
+        self.0.sleep(duration).await;
+    }
+
+    /// Ends when [`Monotonic::now`] is at least `until`.
+    pub async fn sleep_until(&self, until: Duration) {
+        loop {
+            let left = until.saturating_sub(self.now());
+            if left.is_zero() {
+                return;
+            }
+            self.sleep(left).await;
+        }
+    }
+}
+
+impl fmt::Debug for Monotonic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Monotonic")
+    }
+}
+
+struct BootTime;
+
+impl Ticks for BootTime {
+    fn now(&self) -> Duration {
+        #[cfg(target_os = "linux")]
+        let clock = rustix::time::ClockId::Boottime;
+        #[cfg(not(target_os = "linux"))]
+        let clock = rustix::time::ClockId::Monotonic;
+        let time = rustix::time::clock_gettime(clock);
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+struct TokioTime(tokio::time::Instant);
+
+impl Ticks for TokioTime {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
     }
 }
 

@@ -5,8 +5,9 @@
 //! - [`krate`]: what a crate, a version, an index line, a crate record is; pure.
 //! - [`access`]: who may do what, one decision for every route; pure.
 //! - [`store`]: bytes under keys with conditional writes; S3, a directory, memory, faults.
+//! - [`ambient`]: the clocks and the randomness, as values.
+//! - [`replicas`]: equal replicas that serve from memory: the head, leases, notices.
 //! - [`config`]: what the process is told; one table of keys.
-//! - [`ambient`]: the clock and the randomness, as values.
 //! - [`registry`]: publish, yank, owners, reads, tokens over a store; the one compare-and-swap loop.
 //! - [`http`]: Cargo's protocol and the admin API as warp filters; status codes and texts.
 //! - [`server`]: listeners, TLS, limits, drain.
@@ -20,7 +21,8 @@
 //! B: a (canonical name, version) has one sha256 for ever.
 //! C: one name per canonical name.
 //! D: a record's `rev` grows by one per commit.
-//! E: per crate, reads and writes on all replicas are linearizable: every read revalidates its record with the store.
+//! E: per crate, reads and writes on all replicas are linearizable: what one request has shown or acknowledged, no later one contradicts.
+//! F: what was not acknowledged is either committed, and then visible everywhere, or never will be, once its writer's deadline has passed.
 //! G: no failure path deletes anything.
 //! H: an acknowledged write is in the store; losing every process loses none.
 //! I: authorisation is one decision, the same on index, search, API and downloads.
@@ -38,6 +40,7 @@ pub mod http;
 pub mod krate;
 pub mod metrics;
 pub mod registry;
+pub mod replicas;
 pub mod server;
 pub mod store;
 pub mod telemetry;

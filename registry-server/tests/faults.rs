@@ -22,7 +22,7 @@ use supercargo_registry::krate::tarball::{TarballLimits, Unpacked};
 use supercargo_registry::krate::{CrateName, Owner, Record, Release, Version};
 use supercargo_registry::registry::{Published, Registry, RegistryError, Storage, Upload};
 use supercargo_registry::store::faulty::{Call, Fault, Faulty, Rates};
-use supercargo_registry::store::proof::VerdictKind;
+use supercargo_registry::store::proof::{Provable, VerdictKind};
 use supercargo_registry::store::{
     Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Sha256Digest, Store, StoreError, list_all,
 };
@@ -120,20 +120,28 @@ impl Bench {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_is_recognised_as_our_own_write() {
+    // Two puts without a fault: the mark and the commit.
     for (fault, puts) in [
-        (Fault::LostReply, 1),
-        (Fault::LostRequest, 2),
-        (Fault::Conflict, 2),
-        (Fault::Throttled, 2),
-        (Fault::NotSent, 2),
+        (Fault::LostReply, 2),
+        (Fault::LostRequest, 3),
+        (Fault::Conflict, 3),
+        (Fault::Throttled, 3),
+        (Fault::NotSent, 3),
     ] {
         let bench = Bench::new().await;
         bench.store.script(Call::Put, RECORD, fault);
         publish(&bench.registry, &bench.ann, &Packed::new("a", "1.0.0"))
             .await
             .unwrap_or_else(|error| panic!("{fault:?}: {error:?}"));
-        assert_eq!(bench.puts(RECORD), puts, "{fault:?}");
-        assert_eq!(bench.lines().await["a"].len(), 1, "{fault:?}");
+        assert_eq!(bench.puts(RECORD), puts, "{fault:?} at the mark");
+        bench.store.script(Call::Put, "v1/head", fault);
+        bench.store.script_pass(Call::Put, RECORD);
+        bench.store.script(Call::Put, RECORD, fault);
+        publish(&bench.registry, &bench.ann, &Packed::new("a", "1.1.0"))
+            .await
+            .unwrap_or_else(|error| panic!("{fault:?}: {error:?}"));
+        assert_eq!(bench.puts(RECORD), 2 * puts, "{fault:?} at the announcement and the commit");
+        assert_eq!(bench.lines().await["a"].len(), 2, "{fault:?}");
 
         bench.store.script(Call::Put, RECORD, fault);
         bench
@@ -162,8 +170,12 @@ async fn an_outcome_that_stays_unknown_is_told_as_such_and_the_command_can_be_re
     let packed = Packed::new("a", "1.0.0");
     let bench = Bench::new().await;
     let ticket = bench.registry.may_publish(&bench.ann, &name("a")).await.expect("no faults yet");
-    bench.store.script(Call::Put, RECORD, Fault::LostReply);
-    for _ in 0..3 {
+    // The mark goes well, and nobody hears of the commit.
+    bench.store.script_pass(Call::Put, RECORD);
+    for _ in 0..8 {
+        bench.store.script(Call::Put, RECORD, Fault::LostReply);
+    }
+    for _ in 0..24 {
         bench.store.script(Call::Get, RECORD, Fault::NotSent);
     }
     let error = bench.registry.publish(ticket, upload(&packed)).await.expect_err("nobody knows");
@@ -250,11 +262,18 @@ impl Store for Halting {
     }
 }
 
+#[async_trait]
+impl Provable for Halting {
+    async fn witness(&self, _: usize) -> Result<Arc<dyn Provable>, StoreError> {
+        panic!("nobody proves a store that halts")
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn killed_at_any_call_nothing_dangles_and_a_repeat_succeeds() {
     let mut finished = 0;
     for after in [false, true] {
-        for calls in 1..=12 {
+        for calls in 1..=20 {
             let memory = Arc::new(MemoryStore::new());
             let first = support::registry_in(memory.clone(), 4).await;
             let ann = principal(&first, "ann").await;
@@ -281,7 +300,7 @@ async fn killed_at_any_call_nothing_dangles_and_a_repeat_succeeds() {
             assert_eq!(lines.len(), 2, "killed at call {calls}, after: {after}");
         }
     }
-    assert!((1..20).contains(&finished), "the calls cover the story and its end: {finished} of 24 finished");
+    assert!((1..36).contains(&finished), "the calls cover the story and its end: {finished} of 40 finished");
 }
 
 #[tokio::test(start_paused = true)]

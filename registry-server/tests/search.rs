@@ -18,6 +18,7 @@ use supercargo_registry::krate::release::OwnIndexUrls;
 use supercargo_registry::krate::tarball::{TarballLimits, Unpacked};
 use supercargo_registry::krate::{CrateName, Release};
 use supercargo_registry::registry::{Registry, RegistryError, Upload};
+use supercargo_registry::store::proof::Provable;
 use supercargo_registry::store::{
     Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Sha256Digest, Store, StoreError, StoreErrorKind,
 };
@@ -67,6 +68,14 @@ impl Store for Slow {
     }
     fn location(&self) -> String {
         "a slow store".into()
+    }
+}
+
+/// Only so that it counts as a store that others share; nobody proves it here.
+#[async_trait]
+impl Provable for Slow {
+    async fn witness(&self, _number: usize) -> Result<Arc<dyn Provable>, StoreError> {
+        Err(StoreError::new(StoreErrorKind::Unavailable, "a slow store has no witnesses".to_owned()))
     }
 }
 

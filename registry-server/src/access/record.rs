@@ -78,8 +78,14 @@ pub enum NewTokenError {
 pub struct TokenRecord {
     /// Identity of the last change; first, so that no two states have the same bytes.
     pub op: OpId,
-    /// Number of the last change, from 1.
+    /// Number of the last change, from 1; 0 under the mark of a token that is not there yet.
     pub rev: u64,
+    /// The identity of a write that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<OpId>,
+    /// Under a mark: the identity of the last change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    over: Option<OpId>,
     /// The user it stands for.
     pub user: Owner,
     /// Where it comes from, for people.
@@ -102,7 +108,21 @@ impl TokenRecord {
     #[must_use]
     pub fn new(op: OpId, token: NewToken, now: Timestamp) -> Self {
         let NewToken { user, description, grants, expires_at } = token;
-        Self { op, rev: 1, user, description, grants, created_at: now, expires_at, revoked_at: None, extra: Map::new() }
+        let (mark, over, revoked_at, extra) = (None, None, None, Map::new());
+        Self { op, rev: 1, mark, over, user, description, grants, created_at: now, expires_at, revoked_at, extra }
+    }
+
+    /// The same state, under a mark: a write is under way, and nobody may keep this state in memory. `mark` is fresh for every marking.
+    #[must_use]
+    pub fn marked(&self, mark: OpId) -> Self {
+        let over = self.over.clone().or_else(|| Some(self.op.clone()));
+        Self { op: mark.clone(), mark: Some(mark), over, ..self.clone() }
+    }
+
+    /// A mark for a token that is not there yet; it reads as missing.
+    #[must_use]
+    pub fn reservation(&self, mark: OpId) -> Self {
+        Self { rev: 0, over: None, ..self.marked(mark) }
     }
 
     /// Reads a stored record.
@@ -114,7 +134,7 @@ impl TokenRecord {
             return Err(TokenRecordError::TooLong { bytes: bytes.len() });
         }
         let record: Self = serde_json::from_slice(bytes).map_err(|error| TokenRecordError::Json(error.to_string()))?;
-        if record.rev == 0 {
+        if record.rev == 0 && record.mark.is_none() {
             return Err(TokenRecordError::Rev);
         }
         Ok(record)
@@ -127,6 +147,12 @@ impl TokenRecord {
         bytes.push(b'\n');
         assert_eq!(Self::parse(&bytes).as_ref(), Ok(self), "what is written reads back");
         bytes
+    }
+
+    /// Whether this change was the last one.
+    #[must_use]
+    pub fn contains(&self, op: &OpId) -> bool {
+        self.op == *op || self.over.as_ref() == Some(op)
     }
 
     /// Whether a `PUT` with this content would change nothing.
@@ -173,6 +199,9 @@ impl TokenRecord {
     fn advance(&mut self, op: OpId) {
         assert_ne!(self.op, op, "every change has an identity of its own");
         self.op = op;
+        // Whoever left a mark is overtaken by this write.
+        self.mark = None;
+        self.over = None;
         self.rev += 1;
     }
 }

@@ -12,7 +12,7 @@ use crate::ambient::{Clock, Entropy};
 use crate::krate::Owner;
 use crate::registry::{Registry, Storage};
 use crate::store::proof::Verdict;
-use crate::telemetry;
+use crate::{server, telemetry};
 
 /// What may be done to tokens.
 #[derive(Debug, Subcommand)]
@@ -84,7 +84,9 @@ async fn open(source: &Source) -> Result<(Arc<Registry>, Clock, Entropy), Failur
     telemetry::init(&config.log).map_err(Failure::new)?;
     let storage = Storage::open(&config.storage).await.map_err(Failure::wrong)?;
     let (clock, entropy) = ambient();
-    let registry = Registry::new(&storage, config.visibility, clock.clone(), entropy.clone());
+    // Servers that hold the token in memory are told, or outlasted.
+    let replication = server::replication(&config, None).map_err(Failure::wrong)?;
+    let registry = Registry::replicated(&storage, config.visibility, replication, clock.clone(), entropy.clone());
     let verdict: Verdict = registry.open_now().await;
     if !verdict.is_proven() {
         return Err(Failure::new(format!("{}: {}", registry.location(), verdict.message)));

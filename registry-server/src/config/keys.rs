@@ -19,6 +19,8 @@ pub enum Kind {
     Bytes,
     /// A whole number of seconds.
     Seconds,
+    /// A whole number of milliseconds.
+    Millis,
     /// A whole number of things.
     Count,
     /// One of a few words.
@@ -36,6 +38,7 @@ impl Kind {
             Self::Switch => "true or false".into(),
             Self::Bytes => "a whole number of bytes".into(),
             Self::Seconds => "a whole number of seconds".into(),
+            Self::Millis => "a whole number of milliseconds".into(),
             Self::Count => "a whole number".into(),
             Self::OneOf(words) => format!("one of {}", words.join(", ")),
         }
@@ -43,7 +46,7 @@ impl Kind {
 
     /// Whether the file has to write the value as a TOML integer.
     pub(super) fn is_number(self) -> bool {
-        matches!(self, Self::Bytes | Self::Seconds | Self::Count)
+        matches!(self, Self::Bytes | Self::Seconds | Self::Millis | Self::Count)
     }
 }
 
@@ -138,6 +141,44 @@ pub const KEYS: &[Key] = &[
         None,
         "directory with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if any, AWS_SESSION_TOKEN (a mounted Secret), \
          re-read at least every 60 s; without it, the ambient chain: environment, web identity, instance metadata",
+    ),
+    key(
+        "replicas.lease_millis",
+        Kind::Millis,
+        Some("2000"),
+        "with storage.kind = s3: how long a replica may serve from memory without asking the store, and so how long a change waits for one that is silent; \
+         milliseconds, from 100 to 60000",
+    ),
+    key(
+        "replicas.mode",
+        Kind::OneOf(&["strict", "available"]),
+        Some("strict"),
+        "what a replica does that cannot reach the store: answer 503, or go on serving index files that are up to 30 s old; never changes or token checks",
+    ),
+    key(
+        "replicas.address",
+        Kind::Text,
+        None,
+        "host:port at which the other replicas reach this one's internal listener, such as 10.0.0.7:8081, port 0 for the port that it got; \
+         without it they have to wait for its lease to end",
+    ),
+    key(
+        "replicas.credential_file",
+        Kind::Path,
+        None,
+        "file with the credential that replicas show each other, the same for all, re-read when it changes; without it none tells another anything",
+    ),
+    key(
+        "replicas.ca_bundle_file",
+        Kind::Path,
+        None,
+        "PEM file with the authorities to trust for the other replicas' internal listeners, re-read when it changes; without it they are reached over plain HTTP",
+    ),
+    key(
+        "replicas.tls_server_name",
+        Kind::Text,
+        None,
+        "the name in the certificates of their internal listeners; without it, the host of the address",
     ),
     key(
         "access.visibility",

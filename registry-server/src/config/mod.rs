@@ -11,12 +11,14 @@ use std::time::Duration;
 
 mod base_url;
 pub mod keys;
+mod replicas;
 mod sources;
 #[cfg(test)]
 mod tests;
 
 pub use base_url::BaseUrl;
 pub(crate) use base_url::masked;
+pub use replicas::Replicas;
 use sources::Values;
 
 use crate::access::Visibility;
@@ -39,6 +41,8 @@ pub struct Config {
     pub admin_token_file: Option<PathBuf>,
     /// Where crates are kept.
     pub storage: Storage,
+    /// This replica among others.
+    pub replicas: Replicas,
     /// Who may read without a token.
     pub visibility: Visibility,
     /// Limits on every input.
@@ -205,6 +209,7 @@ fn read_all(values: &mut Values) -> Option<Config> {
     let public_url = read_public_url(values);
     let storage = read_storage(values);
     let limits = read_limits(values);
+    let replicas = replicas::read(values);
     let visibility = values.parse("access.visibility", |text| match text {
         "private" => Some(Visibility::Private),
         "public" => Some(Visibility::Public),
@@ -222,6 +227,7 @@ fn read_all(values: &mut Values) -> Option<Config> {
         internal: internal?,
         admin_token_file,
         storage: storage?,
+        replicas: replicas?,
         visibility: visibility?,
         limits: limits?,
         log: Log { format: format?, filter: values.text("log.filter")? },

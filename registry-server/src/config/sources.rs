@@ -134,12 +134,12 @@ impl Values {
     }
 }
 
-/// Variables with our prefix that belong to somebody else: the other programs of the project, and those that Kubernetes
+/// Variables with our prefix that belong to somebody else: the other programs of the project, its simulation, and those that Kubernetes
 /// puts into a pod for each Service whose name begins with `supercargo-` (`SUPERCARGO_X_SERVICE_HOST`,
 /// `SUPERCARGO_X_PORT_80_TCP_ADDR`; Kubernetes, "Accessing the Service", environment variables).
 fn is_foreign(variable: &str) -> bool {
     let rest = variable.strip_prefix(PREFIX).unwrap_or(variable);
-    if ["OPERATOR_", "DEV_", "TESTS_"].iter().any(|program| rest.starts_with(program)) {
+    if ["OPERATOR_", "DEV_", "TESTS_", "SEED", "MUTANT"].iter().any(|program| rest.starts_with(program)) {
         return true;
     }
     rest.ends_with("_SERVICE_HOST")

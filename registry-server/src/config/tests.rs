@@ -103,6 +103,8 @@ fn what_does_not_go_together_is_refused() {
         "{text}"
     );
     assert!(problems("[storage]\nprefix = \"/a\"\n", &[]).contains("storage.prefix"));
+    assert!(problems("[replicas]\nlease_millis = 50\n", &[]).contains("from 100 to 60000"));
+    assert!(problems("[replicas]\naddress = \"10.0.0.7\"\n", &[]).contains("a host and a port"));
     assert!(problems("[public\n", &[]).contains("line 1"));
 }
 

@@ -3,20 +3,18 @@
 //!
 //! Without `admin.token_file` every address below `/admin/` answers 404.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Buf;
 use futures::Stream;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::body;
+use super::credential::FileCredential;
 use super::error::{self, BadToken};
 use super::labels::Labels;
 use super::path::Segment;
@@ -28,59 +26,6 @@ use crate::registry::RegistryError;
 
 /// The largest description of a token: 256 grants of 256 patterns would be more, but nobody writes that.
 const BODY_BYTES_MAX: usize = 512 * 1024;
-/// A shorter credential could be guessed.
-const CREDENTIAL_BYTES_MIN: usize = 16;
-/// Larger files are something else.
-const CREDENTIAL_BYTES_MAX: u64 = 4096;
-
-/// The admin credential, in a file that may change.
-#[derive(Debug)]
-pub struct AdminCredential {
-    file: PathBuf,
-}
-
-impl AdminCredential {
-    /// Checks that the file holds a credential now.
-    ///
-    /// # Errors
-    /// The path and what is wrong.
-    pub fn load(file: &Path) -> Result<Self, (PathBuf, String)> {
-        let this = Self { file: file.to_owned() };
-        match this.read() {
-            Ok(_) => Ok(this),
-            Err(reason) => Err((this.file, reason)),
-        }
-    }
-
-    /// Reads the file, every time: requests are rare, and a rotated Secret holds at once.
-    fn read(&self) -> Result<SecretString, String> {
-        let len = std::fs::metadata(&self.file).map_err(|error| error.to_string())?.len();
-        if len > CREDENTIAL_BYTES_MAX {
-            return Err(format!("the file has {len} bytes, which cannot be a credential"));
-        }
-        let text = std::fs::read_to_string(&self.file).map_err(|error| error.to_string())?;
-        let text = text.trim();
-        if text.len() < CREDENTIAL_BYTES_MIN {
-            return Err(format!(
-                "the credential has {} characters; it needs at least {CREDENTIAL_BYTES_MIN}",
-                text.len()
-            ));
-        }
-        Ok(SecretString::from(text.to_owned()))
-    }
-
-    /// Whether the request carries the credential, as `Bearer`.
-    fn admits(&self, headers: &HeaderMap) -> Result<bool, String> {
-        let expected = self.read()?;
-        let given =
-            headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
-        Ok(given.is_some_and(|(scheme, given)| {
-            scheme.eq_ignore_ascii_case("bearer")
-                && bool::from(given.trim().as_bytes().ct_eq(expected.expose_secret().as_bytes()))
-        }))
-    }
-}
-
 pub(super) fn routes(state: &InternalState) -> BoxedFilter<(Response,)> {
     let admin = state.admin.clone();
     let enabled = warp::path("admin").and_then(move || {
@@ -103,7 +48,7 @@ pub(super) fn routes(state: &InternalState) -> BoxedFilter<(Response,)> {
 
 async fn token(
     state: InternalState,
-    admin: Arc<AdminCredential>,
+    admin: Arc<FileCredential>,
     hash: Segment,
     verb: Method,
     headers: HeaderMap,
@@ -119,7 +64,7 @@ async fn token(
             return labels.attach(response);
         }
         Err(reason) => {
-            tracing::error!(reason, file = %admin.file.display(), "admin.token_file cannot be read");
+            tracing::error!(reason, file = %admin.file().display(), "admin.token_file cannot be read");
             return labels.attach(error::reply(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the admin credential cannot be read; the log says why",

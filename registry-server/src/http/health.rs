@@ -30,7 +30,7 @@ fn ready(state: &InternalState) -> Response {
     let verdict = state.registry.readiness();
     let draining = state.draining.load(Ordering::Relaxed);
     let ready = verdict.is_proven() && !draining;
-    let mut body = serde_json::json!({ "ready": ready, "store": verdict });
+    let mut body = serde_json::json!({ "ready": ready, "store": verdict, "replica": state.registry.standing() });
     if draining {
         body["draining"] = true.into();
     }

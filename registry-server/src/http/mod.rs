@@ -12,16 +12,19 @@
 //! | `GET /`, `GET /me` | `pages.rs` |
 //! | `GET /livez`, `/readyz`, `/metrics` | `health.rs` |
 //! | `PUT`, `GET`, `DELETE /admin/v1/tokens/{sha256}` | `admin.rs` |
+//! | `POST /peer/v1/notices` | `notices.rs` |
 //!
 //! `request.rs` is what every handler gets, `error.rs` which status and which text an error has, `labels.rs` what is logged and counted.
 
-pub mod admin;
+mod admin;
 mod body;
+pub mod credential;
 mod download;
 pub(crate) mod error;
 mod health;
 mod index;
 pub(crate) mod labels;
+mod notices;
 mod owners;
 mod pages;
 mod path;
@@ -52,7 +55,8 @@ pub fn public_routes(state: &PublicState) -> BoxedFilter<(Response,)> {
 
 /// The routes of the internal listener; every rejection is answered.
 pub fn internal_routes(state: &InternalState) -> BoxedFilter<(Response,)> {
-    health::routes(state).or(admin::routes(state)).unify().recover(recover).unify().boxed()
+    let rest = admin::routes(state).or(notices::routes(state)).unify().boxed();
+    health::routes(state).or(rest).unify().recover(recover).unify().boxed()
 }
 
 async fn recover(rejection: Rejection) -> Result<Response, Infallible> {

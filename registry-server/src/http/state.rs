@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::admin::AdminCredential;
+use super::credential::FileCredential;
 use super::upload::Room;
 use crate::config::{BaseUrl, Config, Limits};
 use crate::registry::Registry;
@@ -38,7 +38,9 @@ pub struct InternalState {
     /// The registry.
     pub registry: Arc<Registry>,
     /// `None`: there is no admin API.
-    pub admin: Option<Arc<AdminCredential>>,
+    pub admin: Option<Arc<FileCredential>>,
+    /// What the other replicas show; `None`: they cannot tell this one anything.
+    pub peers: Option<Arc<FileCredential>>,
     /// Whether the server is on its way down.
     pub draining: Arc<AtomicBool>,
 }

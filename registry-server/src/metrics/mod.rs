@@ -13,8 +13,8 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use self::table::{
-    BUILD_INFO, COMMIT_ATTEMPTS, COMMITS, CONNECTIONS, PANICS, REQUEST_DURATION, REQUESTS, STORE_CALL_DURATION,
-    STORE_CALLS, STORE_PROVEN,
+    BUILD_INFO, CLEARS, COMMIT_ATTEMPTS, COMMITS, CONNECTIONS, EVICTIONS, HEAD_EDITS, HEAD_WRITES, PANICS, READS,
+    REQUEST_DURATION, REQUESTS, STORE_CALL_DURATION, STORE_CALLS, STORE_PROVEN,
 };
 pub use self::table::{Kind, METRICS, Metric, markdown};
 use crate::build;
@@ -101,6 +101,27 @@ pub(crate) fn commit(operation: &'static str, outcome: &'static str) {
 /// Counts one conditional write.
 pub(crate) fn commit_attempt(operation: &'static str, outcome: &'static str) {
     counter!(COMMIT_ATTEMPTS.name, "operation" => operation, "outcome" => outcome).increment(1);
+}
+
+/// Counts one conditional write of the head, and what it carries.
+pub(crate) fn head_write(outcome: &'static str, edits: usize) {
+    counter!(HEAD_WRITES.name, "outcome" => outcome).increment(1);
+    counter!(HEAD_EDITS.name).increment(edits as u64);
+}
+
+/// Counts the end of a wait for the other replicas.
+pub(crate) fn cleared(outcome: &'static str) {
+    counter!(CLEARS.name, "outcome" => outcome).increment(1);
+}
+
+/// Counts silent replicas.
+pub(crate) fn evicted(count: usize) {
+    counter!(EVICTIONS.name).increment(count as u64);
+}
+
+/// Counts a look-up of a record.
+pub(crate) fn read(source: &'static str) {
+    counter!(READS.name, "source" => source).increment(1);
 }
 
 /// Counts a call of the store.

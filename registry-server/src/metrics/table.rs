@@ -78,6 +78,32 @@ pub(super) const COMMIT_ATTEMPTS: Metric = metric(
     &["operation", "outcome"],
     "Single conditional writes, by what the store said.",
 );
+pub(super) const HEAD_WRITES: Metric = metric(
+    "supercargo_registry_head_writes_total",
+    Kind::Counter,
+    &["outcome"],
+    "Conditional writes of the head, by what the store said.",
+);
+pub(super) const HEAD_EDITS: Metric = metric(
+    "supercargo_registry_head_edits_total",
+    Kind::Counter,
+    &[],
+    "Changes that those were to carry: more than writes when writers share them.",
+);
+pub(super) const CLEARS: Metric = metric(
+    "supercargo_registry_clears_total",
+    Kind::Counter,
+    &["outcome"],
+    "Waits for the other replicas before a commit: `acknowledged` or `outlasted`.",
+);
+pub(super) const EVICTIONS: Metric =
+    metric("supercargo_registry_evictions_total", Kind::Counter, &[], "Replicas that this one found silent.");
+pub(super) const READS: Metric = metric(
+    "supercargo_registry_reads_total",
+    Kind::Counter,
+    &["source"],
+    "Look-ups of records: from `memory`, `proven` (memory, after a look at the head), the `store`, or `unproven`.",
+);
 pub(super) const STORE_CALLS: Metric = metric(
     "supercargo_registry_store_calls_total",
     Kind::Counter,
@@ -106,6 +132,11 @@ pub const METRICS: &[Metric] = &[
     PANICS,
     COMMITS,
     COMMIT_ATTEMPTS,
+    HEAD_WRITES,
+    HEAD_EDITS,
+    CLEARS,
+    EVICTIONS,
+    READS,
     STORE_CALLS,
     STORE_CALL_DURATION,
     STORE_PROVEN,

@@ -13,6 +13,10 @@ fn count_everything() {
     drop(OpenConnection::new("public"));
     commit("publish", "ok");
     commit_attempt("publish", "stored");
+    head_write("stored", 2);
+    cleared("acknowledged");
+    evicted(1);
+    read("memory");
     store_call("get", "found", Duration::from_millis(1));
     store_proven(true);
 }

@@ -8,7 +8,7 @@ use crate::access::{self, Action, Decision, Principal, Target, TokenSecret};
 use crate::krate::{CrateName, Owner, Record};
 
 impl Registry {
-    /// Whose token this is. The store is asked every time, so a revocation holds on every replica at once.
+    /// Whose token this is. A revocation holds on every replica when the call that revokes it returns.
     ///
     /// # Errors
     /// The text is not a token, the token is unknown, revoked or expired, the store does not answer.
@@ -18,7 +18,7 @@ impl Registry {
         // Rubbish is refused without a look into the store.
         let secret = TokenSecret::parse(token).map_err(|error| refuse(error.to_string()))?;
         let hash = secret.hash();
-        let Some(record) = self.token(hash).await? else {
+        let Some(record) = self.token_shared(hash).await? else {
             return Err(refuse("the registry does not know this token: it may be for another one; get a new one and log in with `cargo login`".into()));
         };
         let principal = Principal::of_token(hash, &record);

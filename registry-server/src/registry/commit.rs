@@ -1,69 +1,46 @@
 //! The one loop that changes anything: read, decide, write if nobody was faster, and find out what happened.
 //!
-//! Flow, at most [`ATTEMPTS_MAX`] times: read the document (revalidating what is cached), let the caller's closure decide
-//! on that state, put with the condition that the state is still the one that was read. Then, by outcome:
+//! Flow, at most [`ATTEMPTS_MAX`] times: read the document, let the caller's closure decide on that state, replace it with the condition that
+//! it is still the one that was read. One process alone does that in one step; replicas mark, clear, commit (`steps.rs`). Then:
 //! - stored: done.
-//! - refused, 412 or 404: somebody was faster. Again, from the read on: the closure sees the new state.
-//! - refused, 409, or not sent because the store asks for patience: the same after a pause with jitter.
-//! - not sent for another reason: an error; nothing was written.
-//! - unknown: nobody knows whether our write landed, or will. Again from the read on: if the document contains our operation
-//!   it landed; if not, the same decision is put again under the same condition, of which at most one can hold. A read that
-//!   does not show our operation proves nothing, so after an unknown outcome the loop never says that nothing was written, unless
-//!   the document has moved on without us: then our condition can never hold again.
+//! - somebody was faster: again, from the read on; the closure sees the new state.
+//! - the store asks for patience: the same after a pause with jitter.
+//! - nothing was written and nothing will be: an error.
+//! - nobody knows whether our write landed, or will: again from the read on. If the document contains our operation it landed; if not, the
+//!   same decision is put again under the same condition, of which at most one can hold. A read that does not show our operation
+//!   proves nothing, so after an unknown outcome the loop never says that nothing was written, unless the document has moved on
+//!   without us: then our condition can never hold again.
+//!
+//! A document under another writer's mark is waited for, a while; then its writer is taken for dead and the mark for ours, which fences it.
+//! Writers of one document in one process take turns: they would only refuse each other.
 //!
 //! Guarantees: a document changes only through the closure's decision on the state that it replaces; an operation is
 //! applied at most once; no path deletes. Assumes: documents contain their operation, so no two states have the same bytes.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use rand::RngExt;
 
+use super::documents::{Document, Versioned, present};
 use super::{Registry, RegistryError};
+use crate::ambient::Entropy;
 use crate::krate::record::OpId;
 use crate::metrics;
-use crate::store::{Body, Cond, Etag, Get, Key, Put, Refused, StoreError};
+use crate::store::{Etag, Key, StoreError};
 
 /// How often a change is tried. With the pauses below about four seconds, well within Cargo's patience.
 pub(super) const ATTEMPTS_MAX: u32 = 12;
 /// The first pause is up to this long, each further one up to twice the last.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How often one read is begun when the store cuts its answer.
-const READS_MAX: u32 = 3;
-
-/// An object that is changed by compare-and-swap.
-pub(super) trait Document: Sized + Send + Sync + 'static {
-    /// Above this, in bytes, an object is not read.
-    const BYTES_MAX: u64;
-    /// Reads an object; the text says what is wrong with it.
-    fn decode(bytes: Bytes) -> Result<Self, String>;
-    /// The object to store. Never the same bytes twice.
-    fn encode(&self) -> Bytes;
-    /// Whether this operation is in the document.
-    fn contains(&self, op: &OpId) -> bool;
-    /// Where the last known state is kept between reads, to be revalidated.
-    fn cache(registry: &Registry) -> Option<&Cache<Self>>;
-}
-
-/// Last known states by key; never used without asking the store whether they still hold.
-pub(super) type Cache<D> = moka::future::Cache<Key, Versioned<D>>;
-
-/// A document as it was under one ETag.
-#[derive(Debug)]
-pub(super) struct Versioned<D> {
-    pub(super) etag: Etag,
-    pub(super) document: Arc<D>,
-    /// The size of the object, in bytes.
-    pub(super) len: u64,
-}
-
-impl<D> Clone for Versioned<D> {
-    fn clone(&self) -> Self {
-        Self { etag: self.etag.clone(), document: self.document.clone(), len: self.len }
-    }
-}
+/// How often one and the same mark of another writer is waited for, and how long each time: up to half a second.
+const MARK_WAITS_MAX: u32 = 12;
+const MARK_WAIT_MIN: Duration = Duration::from_millis(10);
+const MARK_WAIT_MAX: Duration = Duration::from_millis(60);
+/// How often marks are waited for in all.
+const WAITS_MAX: u32 = 60;
 
 /// What a closure makes of the state that it is shown.
 pub(super) enum Decision<D, T> {
@@ -84,47 +61,59 @@ pub(super) struct Commit<'a> {
     pub(super) op: &'a OpId,
 }
 
+/// How one attempt to replace a state ended.
+pub(super) enum Step {
+    /// It is committed.
+    Done,
+    /// It is not, and never will be by this attempt: read and decide anew.
+    Again,
+    /// The same, after a pause.
+    AgainLater,
+    /// It may be, or become so as long as the document is under this ETag.
+    Unclear(StoreError, Option<Etag>),
+    /// It is not and never will be, and trying again makes no sense.
+    Failed(RegistryError),
+}
+
+/// Whose turn it is to write a document, within this process.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    fn of(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(key).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::default();
+        turns.insert(key.clone(), Arc::downgrade(&turn));
+        turn
+    }
+}
+
+/// How long another writer's mark is respected.
+#[derive(Default)]
+struct Patience {
+    mark: Option<OpId>,
+    waits: u32,
+    waits_in_all: u32,
+}
+
+impl Patience {
+    /// Whether to wait once more for the writer of this mark.
+    fn waits_for(&mut self, mark: &OpId) -> bool {
+        if self.mark.as_ref() != Some(mark) {
+            self.mark = Some(mark.clone());
+            self.waits = 0;
+        }
+        self.waits += 1;
+        self.waits_in_all += 1;
+        self.waits <= MARK_WAITS_MAX && self.waits_in_all <= WAITS_MAX
+    }
+}
+
 impl Registry {
-    /// Reads a document, by asking the store whether the cached state still holds.
-    pub(super) async fn read<D: Document>(&self, key: &Key) -> Result<Option<Versioned<D>>, RegistryError> {
-        let mut reads = 0;
-        loop {
-            reads += 1;
-            match self.read_once(key).await {
-                Err(RegistryError::Store(error)) if error.kind().is_transient() && reads < READS_MAX => {
-                    self.pause(reads).await
-                }
-                other => return other,
-            }
-        }
-    }
-
-    async fn read_once<D: Document>(&self, key: &Key) -> Result<Option<Versioned<D>>, RegistryError> {
-        let cache = D::cache(self);
-        let cached = match cache {
-            Some(cache) => cache.get(key).await,
-            None => None,
-        };
-        let object = match self.store.get(key, cached.as_ref().map(|cached| &cached.etag)).await? {
-            Get::NotModified => return Ok(cached),
-            Get::Missing => {
-                if let Some(cache) = cache {
-                    cache.invalidate(key).await;
-                }
-                return Ok(None);
-            }
-            Get::Found(object) => object,
-        };
-        let (etag, len) = (object.etag.clone(), object.len);
-        let bytes = object.bytes(D::BYTES_MAX).await?;
-        let document = D::decode(bytes).map_err(|reason| RegistryError::Broken { what: key.to_string(), reason })?;
-        let state = Versioned { etag, document: Arc::new(document), len };
-        if let Some(cache) = cache {
-            cache.insert(key.clone(), state.clone()).await;
-        }
-        Ok(Some(state))
-    }
-
     /// Runs the loop. `known` is a state that was read just now, if there is one: it saves the first read.
     pub(super) async fn commit<D: Document, T>(
         &self,
@@ -150,41 +139,55 @@ impl Registry {
         mut known: Option<Option<Versioned<D>>>,
         decide: &mut (impl FnMut(Option<&D>) -> Result<Decision<D, T>, RegistryError> + Send),
     ) -> Result<T, RegistryError> {
+        let turn = self.turns.of(&commit.key);
+        let _turn = match turn.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => {
+                // What was read before others had their turns is out of date.
+                known = None;
+                turn.lock().await
+            }
+        };
         // Set after an unknown outcome: what the store said, what we would answer, and the state that our write would replace.
         let mut unclear: Option<Unclear<T>> = None;
-        for attempt in 1..=ATTEMPTS_MAX {
-            let state = match known.take() {
+        let mut patience = Patience::default();
+        let mut attempt = 0;
+        while attempt < ATTEMPTS_MAX {
+            let stored = match known.take() {
                 Some(state) => state,
-                None => match self.read::<D>(&commit.key).await {
+                None => match self.documents.fetch::<D>(&commit.key).await {
                     Ok(state) => state,
                     Err(error) => return Err(unclear.map_or(error, |unclear| unclear.error(commit))),
                 },
             };
             if let Some(unclear) =
-                unclear.take_if(|_| state.as_ref().is_some_and(|state| state.document.contains(commit.op)))
+                unclear.take_if(|_| stored.as_ref().is_some_and(|state| state.document.contains(commit.op)))
             {
                 metrics::commit_attempt(commit.operation, "found");
                 return Ok(unclear.answer);
             }
-            let etag = state.as_ref().map(|state| state.etag.clone());
+            let etag = stored.as_ref().map(|state| state.etag.clone());
             // The document has moved on without us, so our unclear write can never land.
             unclear.take_if(|unclear| unclear.replaces != etag);
+            let state = present(stored.clone());
             let (document, answer) = match decide(state.as_ref().map(|state| &*state.document))? {
                 Decision::Keep(answer) => return Ok(answer),
                 Decision::Write(document, answer) => (document, answer),
             };
-            let cond = etag.clone().map_or(Cond::Absent, Cond::Matches);
-            let put = self.put_document(commit, document, cond).await;
-            match put {
-                Put::Stored(_) => return Ok(answer),
-                Put::Refused(Refused::Precondition | Refused::Missing) if attempt <= 2 => {}
-                Put::Refused(_) => self.pause(attempt).await,
-                Put::NotSent(error) if error.kind().is_transient() => self.pause(attempt).await,
-                Put::NotSent(error) => {
-                    return Err(unclear.map_or(RegistryError::Store(error), |unclear| unclear.error(commit)));
-                }
-                Put::Unknown(cause) => {
-                    unclear = Some(Unclear { cause, answer, replaces: etag });
+            if let Some(mark) = stored.as_ref().and_then(|stored| stored.document.mark())
+                && patience.waits_for(mark)
+            {
+                self.wait_for_mark().await;
+                continue;
+            }
+            attempt += 1;
+            match self.replace(commit, stored.as_ref(), document).await {
+                Step::Done => return Ok(answer),
+                Step::Again => {}
+                Step::AgainLater => self.pause(attempt).await,
+                Step::Failed(error) => return Err(unclear.map_or(error, |unclear| unclear.error(commit))),
+                Step::Unclear(cause, replaces) => {
+                    unclear = Some(Unclear { cause, answer, replaces });
                     self.pause(attempt).await;
                 }
             }
@@ -193,32 +196,22 @@ impl Registry {
             .map_or_else(|| RegistryError::Contended { what: commit.what.clone() }, |unclear| unclear.error(commit)))
     }
 
-    async fn put_document<D: Document>(&self, commit: &Commit<'_>, document: D, cond: Cond) -> Put {
-        let bytes = document.encode();
-        let len = bytes.len() as u64;
-        let put = self.store.put(&commit.key, Body::Bytes(bytes), cond).await;
-        metrics::commit_attempt(commit.operation, label(&put));
-        match &put {
-            Put::Stored(etag) => {
-                if let Some(cache) = D::cache(self) {
-                    let state = Versioned { etag: etag.clone(), document: Arc::new(document), len };
-                    cache.insert(commit.key.clone(), state).await;
-                }
-            }
-            Put::NotSent(error) | Put::Unknown(error) => {
-                tracing::warn!(key = %commit.key, operation = commit.operation, outcome = label(&put), %error, "a conditional write did not go through");
-            }
-            Put::Refused(_) => {}
-        }
-        put
+    async fn wait_for_mark(&self) {
+        let share: f64 = self.entropy.with(|rng| rng.random());
+        tokio::time::sleep(MARK_WAIT_MIN + (MARK_WAIT_MAX - MARK_WAIT_MIN).mul_f64(share)).await;
     }
 
     /// Waits a random time up to a bound that doubles with each attempt.
     pub(super) async fn pause(&self, attempt: u32) {
-        let most = PAUSE_MAX.min(PAUSE_FIRST * 2u32.saturating_pow(attempt.saturating_sub(1)));
-        let share: f64 = self.entropy.with(|rng| rng.random());
-        tokio::time::sleep(most.mul_f64(share)).await;
+        pause(&self.entropy, attempt).await;
     }
+}
+
+/// Waits a random time up to a bound that doubles with each attempt.
+pub(super) async fn pause(entropy: &Entropy, attempt: u32) {
+    let most = PAUSE_MAX.min(PAUSE_FIRST * 2u32.saturating_pow(attempt.saturating_sub(1)));
+    let share: f64 = entropy.with(|rng| rng.random());
+    tokio::time::sleep(most.mul_f64(share)).await;
 }
 
 struct Unclear<T> {
@@ -230,16 +223,5 @@ struct Unclear<T> {
 impl<T> Unclear<T> {
     fn error(self, commit: &Commit<'_>) -> RegistryError {
         RegistryError::Unclear { what: commit.what.clone(), cause: self.cause }
-    }
-}
-
-fn label(put: &Put) -> &'static str {
-    match put {
-        Put::Stored(_) => "stored",
-        Put::Refused(Refused::Precondition) => "precondition",
-        Put::Refused(Refused::Conflict) => "conflict",
-        Put::Refused(Refused::Missing) => "missing",
-        Put::NotSent(_) => "not_sent",
-        Put::Unknown(_) => "unknown",
     }
 }

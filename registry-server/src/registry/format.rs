@@ -23,8 +23,8 @@ struct Format {
 }
 
 impl Registry {
-    /// Refuses formats that this program does not know, and changes nothing; `None` if the store has none yet.
-    pub(super) async fn read_format(&self) -> Result<Option<()>, RegistryError> {
+    /// The registry's id. Refuses formats that this program does not know, and changes nothing; `None` if the store has none yet.
+    pub(super) async fn read_format(&self) -> Result<Option<String>, RegistryError> {
         match self.store.get(&Key::Format, None).await? {
             Get::Found(object) => judge(&object.bytes(BYTES_MAX).await?).map(Some),
             _ => Ok(None),
@@ -34,7 +34,8 @@ impl Registry {
     /// Creates the object if the store is new, and refuses formats that this program does not know.
     pub(super) async fn check_format(&self) -> Result<(), RegistryError> {
         for attempt in 1..=ATTEMPTS_MAX {
-            if self.read_format().await?.is_some() {
+            if let Some(id) = self.read_format().await? {
+                self.replica.serve_registry(&id);
                 return Ok(());
             }
             let format = Format {
@@ -44,7 +45,10 @@ impl Registry {
             };
             let bytes = serde_json::to_vec(&format).expect("numbers and texts always serialize");
             match self.store.put(&Key::Format, Body::Bytes(bytes.into()), Cond::Absent).await {
-                Put::Stored(_) => return Ok(()),
+                Put::Stored(_) => {
+                    self.replica.serve_registry(&format.registry);
+                    return Ok(());
+                }
                 Put::NotSent(error) if !error.kind().is_transient() => return Err(error.into()),
                 // Another replica was faster, or nobody knows: the next read tells.
                 Put::Refused(_) | Put::NotSent(_) | Put::Unknown(_) => self.pause(attempt).await,
@@ -54,12 +58,16 @@ impl Registry {
     }
 }
 
-fn judge(bytes: &Bytes) -> Result<(), RegistryError> {
+/// The registry's id, if this program knows the format.
+fn judge(bytes: &Bytes) -> Result<String, RegistryError> {
     let broken =
         |reason: String| RegistryError::Broken { what: "the registry's format (v1/meta/format)".into(), reason };
     let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))?;
     match value.get("version").and_then(serde_json::Value::as_u64) {
-        Some(version) if version == u64::from(VERSION) => Ok(()),
+        Some(version) if version == u64::from(VERSION) => match value.get("registry") {
+            Some(serde_json::Value::String(id)) if !id.is_empty() => Ok(id.clone()),
+            _ => Err(broken("there is no field registry".into())),
+        },
         Some(version) => Err(broken(format!(
             "the store has format {version}, and this program knows format {VERSION} only; use the version of supercargo-registry that wrote it"
         ))),
@@ -73,10 +81,14 @@ mod tests {
 
     #[test]
     fn only_the_known_format_is_taken() {
-        judge(&Bytes::from_static(br#"{"version":1,"registry":"a","created_at":"2026-01-01T00:00:00Z","later":true}"#))
-            .expect("known");
-        for (bytes, part) in [("{\"version\":2}", "format 2"), ("{}", "no field version"), ("<html>", "expected value")]
-        {
+        let format = br#"{"version":1,"registry":"a","created_at":"2026-01-01T00:00:00Z","later":true}"#;
+        assert_eq!(judge(&Bytes::from_static(format)).expect("known"), "a");
+        for (bytes, part) in [
+            ("{\"version\":2}", "format 2"),
+            ("{}", "no field version"),
+            ("{\"version\":1}", "no field registry"),
+            ("<html>", "expected value"),
+        ] {
             let error = judge(&Bytes::from_static(bytes.as_bytes())).expect_err(bytes);
             assert!(error.cause().expect("a cause").contains(part), "{bytes}: {error:?}");
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::authorise::absent;
-use super::commit::{Cache, Document, Versioned};
+use super::documents::{Document, Documents, Fills, Known, Purpose, Versioned};
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::record::{OpId, RECORD_BYTES_MAX};
@@ -28,8 +28,31 @@ impl Document for Record {
         Self::contains(self, op)
     }
 
-    fn cache(registry: &Registry) -> Option<&Cache<Self>> {
-        Some(&registry.records)
+    fn rev(&self) -> u64 {
+        Self::rev(self)
+    }
+
+    fn mark(&self) -> Option<&OpId> {
+        Self::mark(self)
+    }
+
+    fn marked(before: Option<&Self>, next: &Self, mark: OpId) -> Self {
+        before.map_or_else(|| next.reservation(mark.clone()), |before| before.marked(mark.clone()))
+    }
+
+    fn known(state: Option<Versioned<Self>>) -> Option<Known> {
+        Some(Known::Crate(state))
+    }
+
+    fn from_known(known: Known) -> Option<Versioned<Self>> {
+        match known {
+            Known::Crate(state) => state,
+            Known::Token(_) => None,
+        }
+    }
+
+    fn fills(documents: &Documents) -> &Fills<Self> {
+        &documents.crates
     }
 }
 
@@ -88,7 +111,7 @@ impl Registry {
     /// The record of a crate under any spelling, as it is now.
     pub(super) async fn record(&self, name: &CrateName) -> Result<Option<Versioned<Record>>, RegistryError> {
         self.check_ready()?;
-        self.read::<Record>(&key(name)).await
+        self.documents.read(&key(name), Purpose::Other).await
     }
 
     /// The index file of a crate. `name` is as the path has it: case does not matter, `-` and `_` do.
@@ -96,7 +119,8 @@ impl Registry {
     /// # Errors
     /// There is no such crate, or the caller may not see it; the store does not answer.
     pub async fn index(&self, principal: &Principal, name: &CrateName) -> Result<Index, RegistryError> {
-        let state = self.record(name).await?;
+        self.check_ready()?;
+        let state = self.documents.read::<Record>(&key(name), Purpose::Index).await?;
         let record = state.as_ref().map(|state| &*state.document);
         let found = self.authorise_existing(principal, Action::Read, name, record)?;
         if !found.name().answers_to(name) {

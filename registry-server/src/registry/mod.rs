@@ -1,14 +1,16 @@
 //! One Cargo registry over a [`Store`]: publish, yank, owners, index, downloads, search, tokens. No HTTP here.
 //!
-//! - [`commit`]: the one loop that changes anything; everything that writes a record or a token goes through it.
+//! - `documents`: crate and token records, read from memory or from the store.
+//! - [`commit`]: the one loop that changes anything; everything that writes a record or a token goes through it. `steps`: one attempt of it.
 //! - `publish`, `yank`, `owners`, `tokens`: one closure each over the state that it replaces.
-//! - `index`, `download`, `search`: reads, each revalidated with the store, so that any number of replicas agree.
+//! - `index`, `download`, `search`: reads; [`crate::replicas`] makes any number of replicas agree.
 //! - `authorise`: from a token's text to a principal, and the one decision on every route.
 //! - `storage`, `metered`, `format`, `readiness`: the open store, counted and timed, and what has to hold before the first request.
 //! - `error`: why not, in a user's words.
 
 mod authorise;
 mod commit;
+mod documents;
 mod download;
 mod error;
 mod format;
@@ -18,6 +20,7 @@ mod owners;
 mod publish;
 mod readiness;
 mod search;
+mod steps;
 mod storage;
 mod tokens;
 mod yank;
@@ -25,9 +28,11 @@ mod yank;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::commit::Cache;
+use self::commit::{Turns, pause};
+use self::documents::{Documents, Known};
 pub use self::download::Download;
 pub use self::error::RegistryError;
 pub use self::index::Index;
@@ -37,23 +42,40 @@ pub use self::search::{Found, SearchHit};
 pub use self::storage::{Storage, StorageError};
 // What an upload is made of: whoever takes one in needs the words, not the store.
 use crate::access::Visibility;
-use crate::ambient::{Clock, Entropy};
-use crate::krate::Record;
+use crate::ambient::{Clock, Entropy, Monotonic};
+use crate::replicas::{Ack, Ground, NoPeers, Notice, Peers, Replica, Settings, Standing};
 use crate::store::Store;
 use crate::store::proof::{Provable, Verdict};
 pub use crate::store::{Body, Sha256Digest, SpooledFile};
 
-/// What crate records may take in memory, by a rough count, in bytes. A record is a few kilobytes; this holds thousands.
-const RECORD_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// A registry's part among equal ones.
+#[derive(Clone)]
+pub struct Replication {
+    /// What it is told.
+    pub settings: Settings,
+    /// The way to the others.
+    pub peers: Arc<dyn Peers>,
+    /// The clock of its leases.
+    pub time: Monotonic,
+}
 
-/// A registry. Cheap to share behind an `Arc`; holds nothing that an answer depends on.
+impl Default for Replication {
+    /// One that nobody can reach.
+    fn default() -> Self {
+        Self { settings: Settings::default(), peers: Arc::new(NoPeers), time: Monotonic::system() }
+    }
+}
+
+/// A registry. Cheap to share behind an `Arc`; what it holds is forgotten before it could be wrong.
 pub struct Registry {
     store: Arc<dyn Store>,
     provable: Option<Arc<dyn Provable>>,
     visibility: Visibility,
     clock: Clock,
     entropy: Entropy,
-    records: Cache<Record>,
+    replica: Arc<Replica<Known>>,
+    documents: Documents,
+    turns: Turns,
     readiness: watch::Sender<Verdict>,
     search: search::Catalog,
     /// Changes under way: they go on when their client goes away, and a drain waits for them.
@@ -70,25 +92,60 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// A registry in `storage`. [`Registry::open`] or [`Registry::keep_proven`] has to say that the store is fit before it answers anything.
+    /// A registry in `storage`. [`Registry::open`] or [`Registry::keep_proven`] has to say that the store is fit before it answers anything;
+    /// [`Registry::keep_up`] makes it serve from memory.
     pub fn new(storage: &Storage, visibility: Visibility, clock: Clock, entropy: Entropy) -> Self {
-        let records = Cache::builder()
-            .max_capacity(RECORD_CACHE_BYTES)
-            // A parsed record is larger than its object: headers are inflated, maps have overhead.
-            .weigher(|_, state: &commit::Versioned<Record>| u32::try_from(state.len * 4 + 1024).unwrap_or(u32::MAX))
-            .build();
-        let readiness = watch::Sender::new(Verdict::proving());
+        Self::replicated(storage, visibility, Replication::default(), clock, entropy)
+    }
+
+    /// The same, told about its part among others.
+    pub fn replicated(
+        storage: &Storage,
+        visibility: Visibility,
+        replication: Replication,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Self {
+        let Replication { settings, peers, time } = replication;
+        let store: Arc<dyn Store> = Arc::new(Metered(storage.store()));
+        let alone = !storage.is_shared();
+        let ground = Ground { store: store.clone(), alone, peers, time, entropy: entropy.clone() };
+        let replica = Replica::new(ground, settings);
         Self {
-            store: Arc::new(Metered(storage.store())),
+            documents: Documents::new(store.clone(), replica.clone(), entropy.clone()),
+            store,
             provable: storage.provable(),
             visibility,
             clock,
             entropy,
-            records,
-            readiness,
+            replica,
+            turns: Turns::default(),
+            readiness: watch::Sender::new(Verdict::proving()),
             search: search::Catalog::default(),
             writes: TaskTracker::new(),
         }
+    }
+
+    /// Keeps this registry a member of those that serve from memory, until `stop`. Begins when the store is fit.
+    pub async fn keep_up(self: Arc<Self>, stop: CancellationToken) {
+        if stop.run_until_cancelled(self.wait_for(Verdict::is_proven)).await.is_some() {
+            self.replica.clone().keep_up(stop).await;
+        }
+    }
+
+    /// Leaves the others for good: they do not wait for this registry any more. Reads go on, at the store's speed.
+    pub async fn leave(&self) {
+        self.replica.leave().await;
+    }
+
+    /// Applies a notice from another replica; the acknowledgement, if it is for this one.
+    pub async fn notice(&self, notice: &Notice) -> Option<Ack> {
+        self.replica.notice(notice)
+    }
+
+    /// How this registry stands among the others.
+    pub fn standing(&self) -> Standing {
+        self.replica.standing()
     }
 
     /// Whether anonymous may read.

@@ -1,12 +1,14 @@
 //! Publish: bytes first, then the record by compare-and-swap. A crash between the two leaves an object that nothing names.
 
 use super::authorise::actor;
-use super::commit::{Commit, Decision, Versioned};
+use super::commit::{Commit, Decision};
+use super::documents::Versioned;
 use super::index::key;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::record::{Change, NewVersion, Outcome, WriteError};
 use crate::krate::{Cksum, CrateName, Owner, Record, Release};
+use crate::replicas::Mutant;
 use crate::store::{Body, Cond, Key, Put, Sha256Digest};
 
 /// What is known before the bytes of a crate are taken in: that the caller may publish under this name as things stand.
@@ -69,19 +71,28 @@ impl Registry {
         if let Decision::Keep(published) = decide(state.as_ref().map(|state| &*state.document))? {
             return Ok(published);
         }
-        match self.store.put(&blob, body, Cond::Any).await {
-            Put::Stored(_) => {}
-            Put::NotSent(error) | Put::Unknown(error) => return Err(error.into()),
-            Put::Refused(refused) => {
-                return Err(RegistryError::Internal {
-                    text: "the crate could not be stored",
-                    reason: format!("{blob}: {refused:?} without a condition"),
-                });
-            }
+        let late = self.replica.rules().broken(Mutant::BlobAfterRecord).then(|| body.clone());
+        if late.is_none() {
+            self.store_blob(&blob, body).await?;
         }
         let what = format!("the crate `{}`", release.name());
         let commit = Commit { key: key(release.name()), operation: "publish", what, op: &change.op };
-        self.commit(commit, Some(state), decide).await
+        let published = self.commit(commit, Some(state), decide).await?;
+        if let Some(body) = late {
+            self.store_blob(&blob, body).await?;
+        }
+        Ok(published)
+    }
+
+    async fn store_blob(&self, blob: &Key, body: Body) -> Result<(), RegistryError> {
+        match self.store.put(blob, body, Cond::Any).await {
+            Put::Stored(_) => Ok(()),
+            Put::NotSent(error) | Put::Unknown(error) => Err(error.into()),
+            Put::Refused(refused) => Err(RegistryError::Internal {
+                text: "the crate could not be stored",
+                reason: format!("{blob}: {refused:?} without a condition"),
+            }),
+        }
     }
 
     fn decide_publish(

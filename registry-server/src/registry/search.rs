@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use futures::StreamExt;
 use tokio::time::Instant;
 
+use super::documents::Purpose;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::{Canonical, CrateName, Owner, Record};
@@ -144,7 +145,7 @@ impl Registry {
 
     async fn row(&self, name: &Canonical, listed: Etag) -> Result<Row, RegistryError> {
         let key = Key::krate(name.as_str()).expect("a canonical name is a key segment");
-        let (reason, etag) = match self.read::<Record>(&key).await {
+        let (reason, etag) = match self.documents.read::<Record>(&key, Purpose::Other).await {
             Ok(Some(state)) => return Ok(Row { etag: Some(state.etag.clone()), shown: show(&state.document) }),
             Ok(None) => return Ok(Row { etag: Some(listed), shown: None }),
             Err(RegistryError::Broken { reason, .. }) => (reason, Some(listed)),

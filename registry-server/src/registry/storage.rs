@@ -60,6 +60,11 @@ impl Storage {
         }
     }
 
+    /// Whether other processes may work on the same store.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::ToProve(_))
+    }
+
     pub(super) fn provable(&self) -> Option<Arc<dyn Provable>> {
         match self {
             Self::Trusted(_) => None,

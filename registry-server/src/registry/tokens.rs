@@ -1,12 +1,15 @@
-//! Tokens in the store: only their hashes, looked up on every request.
+//! Tokens in the store: only their hashes, looked up on every request, in memory where that is as good.
 //!
 //! Idempotent by design: whoever wants a token makes it and tells only its hash, so a repeated call cannot mint a second
 //! one, and no answer ever carries a secret.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::StreamExt;
 
-use super::commit::{Cache, Commit, Decision, Document};
+use super::commit::{Commit, Decision};
+use super::documents::{Document, Documents, Fills, Known, Purpose, Versioned};
 use super::{Registry, RegistryError};
 use crate::access::record::TOKEN_RECORD_BYTES_MAX;
 use crate::access::{NewToken, TokenHash, TokenRecord};
@@ -28,11 +31,34 @@ impl Document for TokenRecord {
     }
 
     fn contains(&self, op: &OpId) -> bool {
-        self.op == *op
+        Self::contains(self, op)
     }
 
-    fn cache(_: &Registry) -> Option<&Cache<Self>> {
-        None
+    fn rev(&self) -> u64 {
+        self.rev
+    }
+
+    fn mark(&self) -> Option<&OpId> {
+        self.mark.as_ref()
+    }
+
+    fn marked(before: Option<&Self>, next: &Self, mark: OpId) -> Self {
+        before.map_or_else(|| next.reservation(mark.clone()), |before| before.marked(mark.clone()))
+    }
+
+    fn known(state: Option<Versioned<Self>>) -> Option<Known> {
+        state.map(Known::Token)
+    }
+
+    fn from_known(known: Known) -> Option<Versioned<Self>> {
+        match known {
+            Known::Token(state) => Some(state),
+            Known::Crate(_) => None,
+        }
+    }
+
+    fn fills(documents: &Documents) -> &Fills<Self> {
+        &documents.tokens
     }
 }
 
@@ -46,9 +72,14 @@ impl Registry {
     /// # Errors
     /// The store does not answer, or holds something unreadable.
     pub async fn token(&self, hash: TokenHash) -> Result<Option<TokenRecord>, RegistryError> {
+        Ok(self.token_shared(hash).await?.map(|token| TokenRecord::clone(&token)))
+    }
+
+    /// The same, without a copy.
+    pub(super) async fn token_shared(&self, hash: TokenHash) -> Result<Option<Arc<TokenRecord>>, RegistryError> {
         self.check_ready()?;
-        let state = self.read::<TokenRecord>(&key(hash)).await?;
-        Ok(state.map(|state| TokenRecord::clone(&state.document)))
+        let state = self.documents.read::<TokenRecord>(&key(hash), Purpose::Other).await?;
+        Ok(state.map(|state| state.document))
     }
 
     /// Makes the token, or gives it this content. The same content again writes nothing.

@@ -6,6 +6,7 @@
 
 mod layers;
 mod listener;
+mod peers;
 mod signals;
 mod tls;
 
@@ -23,11 +24,12 @@ use tokio_util::task::TaskTracker;
 use self::listener::{Listener, Stops};
 pub use self::signals::Signals;
 pub use self::tls::TlsError;
-use crate::ambient::{Clock, Entropy};
+use crate::ambient::{Clock, Entropy, Monotonic};
 use crate::config::{self, Config};
-use crate::http::admin::AdminCredential;
+use crate::http::credential::FileCredential;
 use crate::http::{InternalState, PublicState};
-use crate::registry::{Registry, RegistryError, Storage};
+use crate::registry::{Registry, RegistryError, Replication, Storage};
+use crate::replicas::{NoPeers, Peers, Settings};
 use crate::{http, metrics};
 
 /// While stopping in [`Stop::Settle`], the silence after which nobody new is expected.
@@ -71,6 +73,20 @@ pub enum StartError {
         /// What is wrong.
         reason: String,
     },
+    /// The replicas' credential cannot be read.
+    #[error("cannot read replicas.credential_file {path}: {reason}")]
+    PeerCredential {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The other replicas cannot be reached so.
+    #[error("the other replicas cannot be reached over TLS: {reason}")]
+    PeerTls {
+        /// What is wrong.
+        reason: String,
+    },
     /// The registry refuses the store.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -107,6 +123,7 @@ impl Running {
 /// A certificate or the admin credential cannot be used.
 pub fn check(config: &Config) -> Result<(), StartError> {
     load_admin(config)?;
+    replication(config, None)?;
     for listener in [&config.public, &config.internal] {
         listener.tls.as_ref().map(tls::Certificates::load).transpose()?;
     }
@@ -127,9 +144,12 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
     let public_certificates = load_certificates(&config.public, &background)?;
     let internal_certificates = load_certificates(&config.internal, &background)?;
 
-    let registry = Arc::new(Registry::new(storage, config.visibility, clock, entropy.clone()));
+    let internal_port = internal_socket.local_addr().ok().map(|address| address.port());
+    let replication = replication(config, internal_port)?;
+    let registry = Arc::new(Registry::replicated(storage, config.visibility, replication, clock, entropy.clone()));
     registry.open().await?;
     background.tasks.spawn(registry.clone().keep_proven(background.proof.clone()));
+    background.tasks.spawn(registry.clone().keep_up(background.stop.clone()));
     background.spawn_upkeep();
 
     let draining = Arc::new(AtomicBool::new(false));
@@ -137,6 +157,7 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
     let internal_routes = http::internal_routes(&InternalState {
         registry: registry.clone(),
         admin: admin.map(Arc::new),
+        peers: load_peers(config)?.map(Arc::new),
         draining: draining.clone(),
     });
     let listener = |name, socket, certificates, routes| Listener {
@@ -161,9 +182,33 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
     Ok(Running { public: public_address, internal: internal_address, registry, stop, task })
 }
 
-fn load_admin(config: &Config) -> Result<Option<AdminCredential>, StartError> {
-    let admin = config.admin_token_file.as_deref().map(AdminCredential::load).transpose();
+fn load_admin(config: &Config) -> Result<Option<FileCredential>, StartError> {
+    let admin = config.admin_token_file.as_deref().map(FileCredential::load).transpose();
     admin.map_err(|(path, reason)| StartError::AdminToken { path, reason })
+}
+
+fn load_peers(config: &Config) -> Result<Option<FileCredential>, StartError> {
+    let peers = config.replicas.credential_file.as_deref().map(FileCredential::load).transpose();
+    peers.map_err(|(path, reason)| StartError::PeerCredential { path, reason })
+}
+
+/// What the configuration says of this process's part among others. `internal_port` stands for port 0 in `replicas.address`.
+///
+/// # Errors
+/// The credential or the authorities for the others cannot be used.
+pub fn replication(config: &Config, internal_port: Option<u16>) -> Result<Replication, StartError> {
+    let peers: Arc<dyn Peers> = match peers::HttpPeers::load(&config.replicas)? {
+        Some(peers) => Arc::new(peers),
+        None => Arc::new(NoPeers),
+    };
+    let address = config.replicas.address.clone().unwrap_or_default();
+    let address = match (address.strip_suffix(":0"), internal_port) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        _ => address,
+    };
+    let settings =
+        Settings { lease: config.replicas.lease, mode: config.replicas.mode, address, ..Settings::default() };
+    Ok(Replication { settings, peers, time: Monotonic::system() })
 }
 
 async fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
@@ -246,6 +291,7 @@ impl Supervisor {
         let finish = async {
             let _ = (&mut public_task).await;
             self.registry.finish_writes().await;
+            self.registry.leave().await;
         };
         let complete = tokio::time::timeout_at(deadline, finish).await.is_ok();
         if !complete {

@@ -105,7 +105,7 @@ struct Faults {
 struct Scripted {
     call: Call,
     key: String,
-    fault: Fault,
+    fault: Option<Fault>,
 }
 
 /// What happens to one call.
@@ -137,7 +137,12 @@ impl<S: Store> Faulty<S> {
     /// Makes the next `call` on a key that contains `key` go wrong. Scripted faults come before those by chance, each once, in the order
     /// in which they were given.
     pub fn script(&self, call: Call, key: &str, fault: Fault) {
-        self.lock().script.push_back(Scripted { call, key: key.to_owned(), fault });
+        self.lock().script.push_back(Scripted { call, key: key.to_owned(), fault: Some(fault) });
+    }
+
+    /// Lets the next `call` on a key that contains `key` go well, before what is scripted after it.
+    pub fn script_pass(&self, call: Call, key: &str) {
+        self.lock().script.push_back(Scripted { call, key: key.to_owned(), fault: None });
     }
 
     /// Other probabilities from now on.
@@ -176,7 +181,7 @@ impl Faults {
     fn decide(&mut self, call: Call, key: &str) -> Fate {
         let scripted = self.script.iter().position(|s| s.call == call && key.contains(&s.key));
         let fault = match scripted.and_then(|index| self.script.remove(index)) {
-            Some(scripted) => Some(scripted.fault),
+            Some(scripted) => scripted.fault,
             None if self.down => Some(Fault::NotSent),
             None => self.by_chance(),
         };

@@ -37,6 +37,8 @@ const PROBE_BYTES_MAX: usize = 64;
 pub enum Key {
     /// The format version and the registry's id.
     Format,
+    /// The head: what changed last, and which replicas serve from memory.
+    Head,
     /// The record of one crate: the only commit point for it.
     Crate(CanonicalName),
     /// The bytes of one `.crate` file, as one upload attempt stored them.
@@ -171,6 +173,7 @@ impl Key {
         let segments: Vec<&str> = object_key.split('/').collect();
         let key = match segments.as_slice() {
             ["v1", "meta", "format"] => Self::Format,
+            ["v1", "head"] => Self::Head,
             ["v1", "crate", _, name] => Self::krate(name).ok()?,
             ["v1", "blob", name, version, file] => {
                 let (sha256, attempt) = file.split_once('-')?;
@@ -194,6 +197,7 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Format => f.write_str("v1/meta/format"),
+            Self::Head => f.write_str("v1/head"),
             Self::Crate(name) => {
                 let digest = Sha256Digest::of(name.0.as_bytes()).to_string();
                 write!(f, "v1/crate/{}/{}", &digest[..2], name.0)

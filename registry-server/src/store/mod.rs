@@ -127,6 +127,20 @@ pub enum Put {
     Unknown(StoreError),
 }
 
+impl Put {
+    /// A closed set of words, for metrics and logs.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Stored(_) => "stored",
+            Self::Refused(Refused::Precondition) => "precondition",
+            Self::Refused(Refused::Conflict) => "conflict",
+            Self::Refused(Refused::Missing) => "missing",
+            Self::NotSent(_) => "not_sent",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
 /// Which way a condition failed. Only [`Conflict`](Refused::Conflict) asks for other behaviour: a pause before the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refused {

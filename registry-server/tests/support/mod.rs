@@ -8,10 +8,11 @@ pub(crate) mod client;
 use std::sync::Arc;
 
 use supercargo_registry::access::{Grant, NewToken, TokenSecret, Verb};
-use supercargo_registry::ambient::{Clock, Entropy};
+use supercargo_registry::ambient::{Clock, Entropy, Monotonic};
 use supercargo_registry::config::Config;
-use supercargo_registry::registry::{Registry, Storage};
+use supercargo_registry::registry::{Registry, Replication, Storage};
 use supercargo_registry::server::{self, Running, Stop};
+use supercargo_registry::store::proof::Provable;
 use supercargo_registry::store::{Cursor, Key, MemoryStore, Prefix, Store};
 
 /// A configuration for one test: loopback, free ports, memory, plus the lines of `toml`.
@@ -110,12 +111,13 @@ pub(crate) async fn mint(
     secret.expose().to_owned()
 }
 
-/// A ready registry over a store in memory, without listeners.
-pub(crate) async fn registry_in(store: Arc<dyn Store>, seed: u64) -> Arc<Registry> {
-    let storage = Storage::Trusted(store);
+/// A ready registry over a store that others may share, without listeners; it keeps nothing in memory under a lease.
+pub(crate) async fn registry_in(store: Arc<dyn Provable>, seed: u64) -> Arc<Registry> {
+    let storage = Storage::ToProve(store);
     let visibility = supercargo_registry::access::Visibility::Private;
-    let registry = Registry::new(&storage, visibility, Clock::system(), Entropy::seeded(seed));
-    registry.open().await.expect("a new registry");
+    let replication = Replication { time: Monotonic::tokio(), ..Replication::default() };
+    let registry = Registry::replicated(&storage, visibility, replication, Clock::system(), Entropy::seeded(seed));
+    assert!(registry.open_now().await.is_proven(), "a new registry");
     Arc::new(registry)
 }
 

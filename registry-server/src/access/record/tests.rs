@@ -53,6 +53,19 @@ fn the_same_content_changes_nothing() {
 }
 
 #[test]
+fn a_marked_state_reads_as_the_state_that_it_will_replace() {
+    let record = TokenRecord::new(op(1), new_token(), at("2026-01-01T00:00:00Z"));
+    let mut marked = TokenRecord::parse(&record.marked(op(2)).to_bytes()).unwrap();
+    assert_eq!((marked.rev, marked.mark.as_ref(), &marked.user), (1, Some(&op(2)), &record.user));
+    assert!(marked.contains(&op(1)), "what was done is still known");
+    assert!(marked.marked(op(3)).contains(&op(1)), "under a second mark too");
+    assert!(marked.revoke(op(4), at("2026-02-01T00:00:00Z")));
+    assert_eq!((marked.rev, &marked.mark, marked.contains(&op(1))), (2, &None, false));
+    let reserved = TokenRecord::parse(&record.reservation(op(2)).to_bytes()).unwrap();
+    assert_eq!((reserved.rev, reserved.contains(&op(1))), (0, false));
+}
+
+#[test]
 fn revoked_is_for_ever() {
     let mut record = TokenRecord::new(op(1), new_token(), at("2026-01-01T00:00:00Z"));
     assert!(record.revoke(op(2), at("2026-02-01T00:00:00Z")));

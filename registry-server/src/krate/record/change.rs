@@ -11,6 +11,9 @@ use crate::krate::name::NameError;
 use crate::krate::version::max_version;
 use crate::krate::{Cksum, CrateName, IndexFile, Owner, Release, Version, index};
 
+/// What a mark adds to a header, in bytes: a record at its limit must still take one.
+const MARK_BYTES: usize = r#""mark":"00000000000000000000000000000000","#.len();
+
 /// Who changes a record, when, under which identity.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -46,6 +49,22 @@ pub enum Outcome {
 }
 
 impl Record {
+    /// The same state, under a mark: a write is under way, and nobody may keep this state in memory. `mark` is fresh for every
+    /// marking, so that no two states have the same bytes.
+    #[must_use]
+    pub fn marked(&self, mark: OpId) -> Self {
+        let mut marked = self.clone();
+        marked.header.op = mark.clone();
+        marked.header.mark = Some(mark);
+        marked
+    }
+
+    /// A mark for a crate that is not there yet: it reserves the name while its first publish is under way, and reads as missing.
+    #[must_use]
+    pub fn reservation(&self, mark: OpId) -> Self {
+        Self::new(self.header.name.clone(), self.header.owners.clone()).marked(mark)
+    }
+
     /// Adds a version. [`Outcome::Unchanged`] if it is there with the same checksum: then nothing of `new` is kept.
     ///
     /// # Errors
@@ -191,7 +210,7 @@ impl Record {
         let index = changed.index()?;
         changed.header.check_index(index).expect("the change keeps header and index together");
         let bytes = changed.header.to_line().len() + index.as_bytes().len();
-        if bytes > RECORD_BYTES_MAX {
+        if bytes > RECORD_BYTES_MAX - MARK_BYTES {
             return Err(WriteError::TooLarge { name: self.header.name.clone(), bytes });
         }
         changed.index_bytes_max = RECORD_BYTES_MAX;

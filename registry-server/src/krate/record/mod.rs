@@ -86,10 +86,10 @@ impl Record {
     /// The object to store.
     ///
     /// # Panics
-    /// If the record was never changed since [`Record::new`], or does not read back as itself.
+    /// If the record was neither changed nor marked since [`Record::new`], or does not read back as itself.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        assert!(self.header.rev > 0, "a crate without any change is not stored");
+        assert!(self.header.rev > 0 || self.header.mark.is_some(), "a crate without any change is not stored");
         let header = gzip::deflate(&self.header.to_line());
         let object: Bytes = [header, self.index_gzip.clone()].concat().into();
         let read = Self::parse(&object).expect("what is written reads back");

@@ -279,6 +279,19 @@ fn a_mark_reserves_a_name_and_is_overtaken() {
 }
 
 #[test]
+fn a_marked_state_reads_as_the_state_that_it_will_replace() {
+    let record = sample();
+    let mark = change(51).op;
+    let marked = Record::parse(&record.marked(mark.clone()).to_bytes()).unwrap();
+    assert_eq!((marked.mark(), marked.op(), marked.rev()), (Some(&mark), &mark, record.rev()));
+    assert_eq!((marked.index_etag(), marked.index_gzip()), (record.index_etag(), record.index_gzip()));
+    assert!(!marked.contains(&mark), "a mark is not a change");
+
+    let reserved = Record::parse(&record.reservation(mark.clone()).to_bytes()).unwrap();
+    assert_eq!((reserved.rev(), reserved.is_visible(), reserved.mark()), (0, false, Some(&mark)));
+}
+
+#[test]
 fn corruption_is_told_precisely() {
     let record = sample();
     let cases: &[(fn(&mut serde_json::Value), &str)] = &[

@@ -18,6 +18,7 @@ const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b785
 fn every_key_has_its_place() {
     let table = [
         (Key::Format, "v1/meta/format".to_owned()),
+        (Key::Head, "v1/head".to_owned()),
         (Key::krate("serde").unwrap(), "v1/crate/8b/serde".to_owned()),
         (Key::krate("a").unwrap(), "v1/crate/ca/a".to_owned()),
         (Key::krate("foo_bar").unwrap(), "v1/crate/49/foo_bar".to_owned()),

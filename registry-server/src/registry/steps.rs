@@ -1,0 +1,192 @@
+//! One attempt to replace a document: in one step where one process is alone, and mark, announce, clear, commit among replicas.
+//!
+//! The mark says that a write is under way: from then on nobody keeps the record in memory, and what it held before is what readers see. The
+//! announcement and the wait for the members make sure that nobody still serves it from memory. Then the last compare-and-swap, on the
+//! ETag of the mark, is the commit: nothing is visible before it, and everything is visible everywhere after it. A writer that dies in
+//! between leaves a mark, which harms nobody.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::commit::{Commit, Step};
+use super::documents::{Document, Versioned, present};
+use super::{Registry, RegistryError};
+use crate::krate::record::OpId;
+use crate::metrics;
+use crate::replicas::Mutant;
+use crate::store::{Body, Cond, Etag, Key, Put, Refused, StoreError};
+
+/// How often one conditional put is sent, when the store asks for patience or its outcome is unknown.
+const PUTS_MAX: u32 = 8;
+
+impl Registry {
+    /// Replaces what was read by `document`.
+    pub(super) async fn replace<D: Document>(
+        &self,
+        commit: &Commit<'_>,
+        stored: Option<&Versioned<D>>,
+        document: D,
+    ) -> Step {
+        if self.replica.is_alone() {
+            return self.replace_alone(commit, stored, document).await;
+        }
+        // What the head was when we began; only the test of a broken rule uses it.
+        let before = self.replica.newest();
+        let mark = self.new_op();
+        let marked = match self.mark(commit, stored, &document, &mark).await {
+            Ok(etag) => etag,
+            Err(step) => return step,
+        };
+        let announced = match self.replica.announce(&commit.key, document.rev(), &mark).await {
+            Ok(announced) => announced,
+            // The record is marked, and nothing but a mark will ever come of this attempt.
+            Err(error) => return Step::Failed(error.into()),
+        };
+        let is_token = matches!(commit.key, Key::Token(_));
+        if !(is_token && self.replica.rules().broken(Mutant::TokenNotCleared)) {
+            self.replica.clear(&commit.key, document.rev(), &announced, before.as_deref()).await;
+        }
+        self.commit_marked(commit, marked, document).await
+    }
+
+    /// One process alone: what it keeps in memory is forgotten before the put, and what was read meanwhile is not kept.
+    async fn replace_alone<D: Document>(
+        &self,
+        commit: &Commit<'_>,
+        stored: Option<&Versioned<D>>,
+        document: D,
+    ) -> Step {
+        self.replica.forget_older(&commit.key, document.rev());
+        let generation = self.replica.generation();
+        let cond = stored.map_or(Cond::Absent, |stored| Cond::Matches(stored.etag.clone()));
+        let bytes = document.encode();
+        match self.put(commit, &bytes, cond).await {
+            Put::Stored(etag) => {
+                self.keep_committed(commit, etag, document, &bytes, generation);
+                Step::Done
+            }
+            Put::Refused(Refused::Precondition | Refused::Missing) => Step::Again,
+            Put::Refused(Refused::Conflict) => Step::AgainLater,
+            Put::NotSent(error) if error.kind().is_transient() => Step::AgainLater,
+            Put::NotSent(error) => Step::Failed(error.into()),
+            Put::Unknown(cause) => Step::Unclear(cause, stored.map(|stored| stored.etag.clone())),
+        }
+    }
+
+    /// Puts a mark on the state that was read. Its ETag, or how the attempt ends.
+    async fn mark<D: Document>(
+        &self,
+        commit: &Commit<'_>,
+        stored: Option<&Versioned<D>>,
+        document: &D,
+        mark: &OpId,
+    ) -> Result<Etag, Step> {
+        let before = present(stored.cloned());
+        let bytes = D::marked(before.as_ref().map(|state| &*state.document), document, mark.clone()).encode();
+        let replaces = stored.map(|stored| &stored.etag);
+        let mut unknown = false;
+        for attempt in 1..=PUTS_MAX {
+            let cond = replaces.map_or(Cond::Absent, |etag| Cond::Matches(etag.clone()));
+            match self.put(commit, &bytes, cond).await {
+                Put::Stored(etag) => return Ok(etag),
+                Put::Refused(Refused::Precondition | Refused::Missing) if !unknown => return Err(Step::Again),
+                Put::Refused(Refused::Precondition | Refused::Missing) => {}
+                Put::Refused(Refused::Conflict) if !unknown => return Err(Step::AgainLater),
+                Put::NotSent(error) if !unknown && error.kind().is_transient() => return Err(Step::AgainLater),
+                Put::NotSent(error) if !error.kind().is_transient() => return Err(Step::Failed(error.into())),
+                Put::Refused(Refused::Conflict) | Put::NotSent(_) => self.pause(attempt).await,
+                Put::Unknown(_) => {
+                    unknown = true;
+                    self.pause(attempt).await;
+                }
+            }
+            let now = self.documents.fetch::<D>(&commit.key).await.map_err(Step::Failed)?;
+            if let Some(now) = now.as_ref().filter(|now| now.document.mark() == Some(mark)) {
+                return Ok(now.etag.clone());
+            }
+            if now.as_ref().map(|now| &now.etag) != replaces {
+                return Err(Step::Again);
+            }
+        }
+        Err(Step::AgainLater)
+    }
+
+    /// The commit point: replaces the marked state.
+    async fn commit_marked<D: Document>(&self, commit: &Commit<'_>, marked: Etag, document: D) -> Step {
+        let bytes = document.encode();
+        let generation = self.replica.generation();
+        let mut unknown: Option<StoreError> = None;
+        let mut last = None;
+        for attempt in 1..=PUTS_MAX {
+            match self.put(commit, &bytes, Cond::Matches(marked.clone())).await {
+                Put::Stored(etag) => {
+                    self.keep_committed(commit, etag, document, &bytes, generation);
+                    return Step::Done;
+                }
+                // Our mark was taken over: whoever did so has fenced us.
+                Put::Refused(Refused::Precondition | Refused::Missing) if unknown.is_none() => return Step::Again,
+                Put::Refused(Refused::Precondition | Refused::Missing) => {
+                    if self.replica.rules().broken(Mutant::RefusedAfterUnknown) {
+                        return Step::Failed(RegistryError::Contended { what: commit.what.clone() });
+                    }
+                }
+                Put::Refused(Refused::Conflict) => {
+                    self.pause(attempt).await;
+                    continue;
+                }
+                Put::NotSent(error) if error.kind().is_transient() => {
+                    last = Some(error);
+                    self.pause(attempt).await;
+                    continue;
+                }
+                Put::NotSent(error) => return self.given_up(commit, unknown, Some(error)),
+                Put::Unknown(error) => {
+                    unknown = Some(error);
+                    self.pause(attempt).await;
+                }
+            }
+            match self.documents.fetch::<D>(&commit.key).await {
+                Ok(Some(now)) if now.document.contains(commit.op) => {
+                    metrics::commit_attempt(commit.operation, "found");
+                    return Step::Done;
+                }
+                // Moved on without us: our put can never land.
+                Ok(now) if now.as_ref().map(|now| &now.etag) != Some(&marked) => return Step::Again,
+                // Nobody knows: the same put again is safe, for at most one can land.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.given_up(commit, unknown, last)
+    }
+
+    fn given_up(&self, commit: &Commit<'_>, unknown: Option<StoreError>, last: Option<StoreError>) -> Step {
+        Step::Failed(match (unknown, last) {
+            (Some(cause), _) => RegistryError::Unclear { what: commit.what.clone(), cause },
+            (None, Some(error)) => error.into(),
+            (None, None) => RegistryError::Contended { what: commit.what.clone() },
+        })
+    }
+
+    async fn put(&self, commit: &Commit<'_>, bytes: &Bytes, cond: Cond) -> Put {
+        let put = self.store.put(&commit.key, Body::Bytes(bytes.clone()), cond).await;
+        let outcome = put.label();
+        metrics::commit_attempt(commit.operation, outcome);
+        if let Put::NotSent(error) | Put::Unknown(error) = &put {
+            tracing::warn!(key = %commit.key, operation = commit.operation, outcome, %error, "a conditional write did not go through");
+        }
+        put
+    }
+
+    fn keep_committed<D: Document>(
+        &self,
+        commit: &Commit<'_>,
+        etag: Etag,
+        document: D,
+        bytes: &Bytes,
+        generation: u64,
+    ) {
+        let state = Versioned { etag, document: Arc::new(document), len: bytes.len() as u64 };
+        self.documents.keep(&commit.key, Some(state), generation);
+    }
+}

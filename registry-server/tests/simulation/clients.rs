@@ -1,0 +1,222 @@
+//! Publishers, yankers, owners, token changes and readers, each request on some process, and what its answer proves.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb};
+use supercargo_registry::ambient::Entropy;
+use supercargo_registry::krate::metadata::PublishMetadata;
+use supercargo_registry::krate::packed::Packed;
+use supercargo_registry::krate::release::OwnIndexUrls;
+use supercargo_registry::krate::tarball::{TarballLimits, Unpacked};
+use supercargo_registry::krate::{CrateName, Release};
+use supercargo_registry::registry::{Registry, RegistryError, Upload};
+use supercargo_registry::store::{Body, Key, Sha256Digest};
+
+use crate::process::Process;
+use crate::world::World;
+
+/// The crates of a run.
+pub(crate) const CRATES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
+
+pub(crate) fn name(krate: &str) -> CrateName {
+    krate.parse().expect("a name")
+}
+
+pub(crate) fn key(krate: &str) -> String {
+    Key::krate(krate).expect("a name").to_string()
+}
+
+/// Checked uploads, made once for all runs: packing is what takes time.
+static UPLOADS: LazyLock<Mutex<HashMap<(String, String), (Release, Vec<u8>)>>> = LazyLock::new(Mutex::default);
+
+fn upload(krate: &str, version: &str) -> Upload {
+    let mut uploads = UPLOADS.lock().unwrap();
+    let (release, bytes) = uploads.entry((krate.to_owned(), version.to_owned())).or_insert_with(|| {
+        let packed = Packed::new(krate, version);
+        let bytes = packed.krate();
+        let (metadata, name, version) =
+            PublishMetadata::parse(packed.metadata.to_string().as_bytes()).expect("good metadata");
+        let limits = TarballLimits { unpacked_bytes_max: 1 << 20, entries_max: 100 };
+        let unpacked =
+            Unpacked::open(&bytes[..], bytes.len() as u64, &name, &version, &limits).expect("a good tarball");
+        (Release::check(&metadata, &unpacked, &OwnIndexUrls::default()).expect("they agree"), bytes)
+    });
+    Upload { release: release.clone(), sha256: Sha256Digest::of(bytes), body: Body::from(bytes.clone()) }
+}
+
+/// What a write does; its text is the effect that the books know it by.
+#[derive(Debug, Clone)]
+pub(crate) enum Write {
+    Publish(String),
+    Yank(String),
+    AddOwner(String),
+}
+
+impl Write {
+    fn effect(&self) -> String {
+        match self {
+            Self::Publish(version) => format!("publish {version}"),
+            Self::Yank(version) => format!("yank {version}"),
+            Self::AddOwner(user) => format!("owner-add {user}"),
+        }
+    }
+
+    async fn carry_out(&self, registry: &Registry, principal: &Principal, krate: &str) -> Result<(), RegistryError> {
+        let name = name(krate);
+        match self {
+            Self::Publish(version) => {
+                let ticket = registry.may_publish(principal, &name).await?;
+                registry.publish(ticket, upload(krate, version)).await.map(drop)
+            }
+            Self::Yank(version) => {
+                registry.set_yanked(principal, &name, &version.parse().expect("a version"), true).await
+            }
+            Self::AddOwner(user) => registry.add_owners(principal, &name, &[user.parse().expect("a login")]).await,
+        }
+    }
+}
+
+impl World {
+    /// Changes a crate through one process. Whether it was acknowledged.
+    pub(crate) async fn write(&self, process: Arc<Process>, krate: &'static str, write: Write) -> bool {
+        let (registry, principal, doing) = (process.registry(), self.principal.clone(), write.clone());
+        let at = process.clone();
+        let request = process.spawn(async move {
+            at.gate().await;
+            doing.carry_out(&registry, &principal, krate).await
+        });
+        // A process that died has answered nothing.
+        let Ok(result) = request.await else { return false };
+        let (key, effect) = (key(krate), write.effect());
+        let rev = self.ledger.books.lock().unwrap().rev_of(&key, &effect);
+        match (&result, rev) {
+            (Ok(()), Some(rev)) => {
+                self.count(|report| report.writes += 1);
+                self.floors.raise(&key, rev);
+                self.burst(krate);
+            }
+            (Ok(()), None) => self.violation(format!("H: {effect} on {krate} was acknowledged and is not stored")),
+            (Err(RegistryError::Contended { .. }), Some(_)) => {
+                self.violation(format!("F: {effect} on {krate} is stored, and its user was told that it is not"));
+            }
+            (Err(_), _) => self.count(|report| report.failed_writes += 1),
+        }
+        result.is_ok()
+    }
+
+    /// Reads the index file of a crate from one process.
+    pub(crate) async fn read_index(&self, process: Arc<Process>, krate: &'static str) {
+        let key = key(krate);
+        let floor = self.floors.at(&key);
+        let (registry, principal, at) = (process.registry(), self.principal.clone(), process.clone());
+        let request = process.spawn(async move {
+            at.gate().await;
+            let index = registry.index(&principal, &name(krate)).await;
+            let answer = index.map(|index| index.etag().to_owned());
+            at.gate().await;
+            answer
+        });
+        let Ok(result) = request.await else { return };
+        let state = match &result {
+            Ok(etag) => self.ledger.books.lock().unwrap().oldest(&key, floor, |state| state.index_etag == *etag),
+            Err(RegistryError::NotFound(_)) => (floor == 0).then_some(0),
+            Err(_) => return self.count(|report| report.failed_reads += 1),
+        };
+        let text =
+            || format!("E: the index of {krate} on process {}: {result:?}, older than rev {floor}", process.number);
+        self.seen(&key, state, text, || self.burst(krate));
+    }
+
+    /// Reads the owners of a crate from one process.
+    pub(crate) async fn read_owners(&self, process: Arc<Process>, krate: &'static str) {
+        let key = key(krate);
+        let floor = self.floors.at(&key);
+        let (registry, principal, at) = (process.registry(), self.principal.clone(), process.clone());
+        let request = process.spawn(async move {
+            at.gate().await;
+            registry.owners(&principal, &name(krate)).await
+        });
+        let Ok(result) = request.await else { return };
+        let state = match &result {
+            Ok(owners) => {
+                let owners: Vec<_> = owners.iter().map(ToString::to_string).collect();
+                self.ledger.books.lock().unwrap().oldest(&key, floor, |state| state.owners == owners)
+            }
+            Err(RegistryError::NotFound(_)) => (floor == 0).then_some(0),
+            Err(_) => return self.count(|report| report.failed_reads += 1),
+        };
+        let text =
+            || format!("E: the owners of {krate} on process {}: {result:?}, older than rev {floor}", process.number);
+        self.seen(&key, state, text, || self.burst(krate));
+    }
+
+    /// Makes or revokes a token through one process. Whether it was acknowledged.
+    pub(crate) async fn change_token(&self, process: Arc<Process>, token: &Arc<TokenSecret>, revoke: bool) -> bool {
+        let (registry, at, hash) = (process.registry(), process.clone(), token.hash());
+        let request = process.spawn(async move {
+            at.gate().await;
+            if revoke {
+                registry.revoke_token(hash).await
+            } else {
+                registry.put_token(hash, new_token()).await.map(drop)
+            }
+        });
+        let Ok(result) = request.await else { return false };
+        if result.is_ok() {
+            self.count(|report| report.writes += 1);
+            self.floors.raise(&hash.to_string(), 1 + u64::from(revoke));
+            self.burst_token(token);
+        } else {
+            self.count(|report| report.failed_writes += 1);
+        }
+        result.is_ok()
+    }
+
+    /// Shows a token to one process.
+    pub(crate) async fn show_token(&self, process: Arc<Process>, token: Arc<TokenSecret>) {
+        let key = token.hash().to_string();
+        let floor = self.floors.at(&key);
+        let (registry, at, shown) = (process.registry(), process.clone(), token.clone());
+        let request = process.spawn(async move {
+            at.gate().await;
+            let result = registry.authenticate(shown.expose()).await;
+            at.gate().await;
+            result.map(drop)
+        });
+        let Ok(result) = request.await else { return };
+        let state = match &result {
+            Ok(()) => 1,
+            Err(RegistryError::Unauthenticated { text, .. }) if text.contains("revoked") => 2,
+            Err(RegistryError::Unauthenticated { .. }) => 0,
+            Err(_) => return self.count(|report| report.failed_reads += 1),
+        };
+        let text = || format!("E: a token on process {}: {result:?}, older than state {floor}", process.number);
+        self.seen(&key, (state >= floor).then_some(state), text, || self.burst_token(&token));
+    }
+
+    fn seen(&self, record: &str, state: Option<u64>, violation: impl FnOnce() -> String, news: impl FnOnce()) {
+        self.count(|report| report.reads += 1);
+        match state {
+            Some(state) => {
+                if self.floors.raise(record, state) {
+                    news();
+                }
+            }
+            None => self.violation(violation()),
+        }
+    }
+}
+
+pub(crate) fn new_token() -> NewToken {
+    NewToken {
+        user: "ann".parse().expect("a login"),
+        description: String::new(),
+        grants: vec![Grant::on_all(Verb::ALL)],
+        expires_at: None,
+    }
+}
+
+pub(crate) fn secret(entropy: &Entropy) -> Arc<TokenSecret> {
+    Arc::new(entropy.with(TokenSecret::generate))
+}

@@ -1,0 +1,142 @@
+//! The store itself, which sees every commit at the moment at which it happens and checks what must hold of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use supercargo_registry::access::TokenRecord;
+use supercargo_registry::krate::Record;
+use supercargo_registry::store::{
+    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Store, StoreError,
+};
+
+/// One committed state of a crate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) rev: u64,
+    pub(crate) index_etag: String,
+    pub(crate) owners: Vec<String>,
+    /// What the commit did: `publish 1.0.1`, `yank 1.0.1`, `owner-add user7`.
+    pub(crate) effect: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    /// By key: the committed states, `rev` 1 first.
+    pub(crate) crates: BTreeMap<String, Vec<Committed>>,
+    /// By key: the last `rev`.
+    tokens: BTreeMap<String, u64>,
+    pub(crate) violations: Vec<String>,
+    /// Until this is set, whatever the store is asked to keep is taken as it comes.
+    pub(crate) heads: u64,
+}
+
+/// A store in memory that keeps books.
+#[derive(Clone, Default)]
+pub(crate) struct Ledger {
+    inner: MemoryStore,
+    pub(crate) books: Arc<Mutex<Books>>,
+}
+
+impl Ledger {
+    async fn enter(&self, key: &Key, bytes: Bytes) {
+        match key {
+            Key::Crate(_) => {
+                let record = Record::parse(&bytes).expect("a readable record");
+                if record.mark().is_none() {
+                    let dangling = self.dangling(&record).await;
+                    let mut books = self.books.lock().unwrap();
+                    books.violations.extend(dangling);
+                    books.crate_committed(key, &record);
+                }
+            }
+            Key::Token(_) => {
+                let token = TokenRecord::parse(&bytes).expect("a readable token");
+                if token.mark.is_none() {
+                    self.books.lock().unwrap().token_committed(key, &token);
+                }
+            }
+            Key::Head => self.books.lock().unwrap().heads += 1,
+            _ => {}
+        }
+    }
+
+    /// Invariant A: nothing is in an index whose bytes are not stored.
+    async fn dangling(&self, record: &Record) -> Option<String> {
+        let newest = record.ops().last()?.vers.as_ref()?;
+        let blob = Key::parse(&record.versions().get(newest)?.blob).expect("a key");
+        let found = matches!(self.inner.get(&blob, None).await, Ok(Get::Found(_)));
+        (!found).then(|| format!("A: {blob} is not stored"))
+    }
+}
+
+impl Books {
+    fn crate_committed(&mut self, key: &Key, record: &Record) {
+        let states = self.crates.entry(key.to_string()).or_default();
+        let last = record.ops().last().expect("every commit is an operation");
+        if record.rev() != states.len() as u64 + 1 || last.rev != record.rev() {
+            self.violations.push(format!("D: {key} goes from rev {} to {}", states.len(), record.rev()));
+        }
+        if record.name().as_str() != key.to_string().rsplit('/').next().expect("a name") {
+            self.violations.push(format!("C: {key} holds {}", record.name()));
+        }
+        let kind = serde_json::to_value(&last.kind).expect("a word");
+        let object = last.vers.as_ref().map(ToString::to_string);
+        let object = object.or_else(|| last.owners.first().map(ToString::to_string)).unwrap_or_default();
+        let effect = format!("{} {object}", kind.as_str().expect("a word"));
+        if states.iter().any(|state| state.effect == effect) {
+            self.violations.push(format!("F: {effect} was done twice to {key}"));
+        }
+        let owners = record.owners().iter().map(ToString::to_string).collect();
+        states.push(Committed { rev: record.rev(), index_etag: record.index_etag().to_owned(), owners, effect });
+    }
+
+    fn token_committed(&mut self, key: &Key, token: &TokenRecord) {
+        let rev = self.tokens.entry(key.to_string()).or_default();
+        if token.rev != *rev + 1 {
+            self.violations.push(format!("D: {key} goes from rev {rev} to {}", token.rev));
+        }
+        *rev = token.rev;
+    }
+
+    /// The `rev` at which something was done to a crate.
+    pub(crate) fn rev_of(&self, key: &str, effect: &str) -> Option<u64> {
+        self.crates.get(key)?.iter().find(|state| state.effect == effect).map(|state| state.rev)
+    }
+
+    /// The oldest state, not older than `floor`, of which `fits` holds.
+    pub(crate) fn oldest(&self, key: &str, floor: u64, fits: impl Fn(&Committed) -> bool) -> Option<u64> {
+        let states = self.crates.get(key)?;
+        states.iter().filter(|state| state.rev >= floor).find(|state| fits(state)).map(|state| state.rev)
+    }
+}
+
+#[async_trait]
+impl Store for Ledger {
+    async fn get(&self, key: &Key, if_none_match: Option<&Etag>) -> Result<Get, StoreError> {
+        self.inner.get(key, if_none_match).await
+    }
+
+    async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
+        let Body::Bytes(bytes) = body.clone() else { panic!("nothing here is large") };
+        let put = self.inner.put(key, body, cond).await;
+        if matches!(put, Put::Stored(_)) {
+            self.enter(key, bytes).await;
+        }
+        put
+    }
+
+    async fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError> {
+        self.inner.list(prefix, after).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.books.lock().unwrap().violations.push(format!("G: somebody deletes {key}"));
+        self.inner.delete(key).await
+    }
+
+    fn location(&self) -> String {
+        "the simulated store".into()
+    }
+}
