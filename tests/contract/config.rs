@@ -56,6 +56,18 @@ fn every_field_of_the_spec_arrives() -> Result<()> {
     Ok(())
 }
 
+/// The address comes from the environment of each pod.
+#[test]
+fn replicas_on_a_bucket_reach_each_other() -> Result<()> {
+    let config = rendered(&full_spec())?;
+    let replicas = config.replicas;
+    assert_eq!(replicas.credential_file, Some(PathBuf::from("/etc/supercargo/internal/peer-token")));
+    assert_eq!(replicas.ca_bundle_file, Some(PathBuf::from("/etc/supercargo/internal/ca.crt")));
+    let name = replicas.tls_server_name.context("no name to look for in the others' certificates")?;
+    ensure!(name.contains("-internal."), "{name}");
+    Ok(())
+}
+
 #[test]
 fn without_a_secret_the_ambient_credentials_are_used() -> Result<()> {
     let Backend::S3(s3) = rendered(&specs()[2])?.storage.backend else { anyhow::bail!("not a bucket") };

@@ -120,6 +120,7 @@ fn every_file_of_the_configuration_is_mounted() -> Result<()> {
         let tls = config.internal.tls.context("no TLS on the internal listener")?;
         let mut read = vec![tls.certificate, tls.private_key];
         read.extend(config.admin_token_file);
+        read.extend(config.replicas.credential_file.into_iter().chain(config.replicas.ca_bundle_file));
         let mut written = vec![config.limits.spool_dir.unwrap_or_else(|| "/tmp".into())];
         match config.storage.backend {
             Backend::S3(s3) => read.extend(s3.ca_bundle_file.into_iter().chain(s3.credentials_dir)),

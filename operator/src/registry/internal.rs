@@ -1,4 +1,5 @@
-//! The internal Secret `NAME-internal`: the admin credential and the certificate of the internal listener.
+//! The internal Secret `NAME-internal`: the admin credential, the one that replicas show each other, and the certificate of the
+//! internal listener.
 //!
 //! What is valid is kept as it is; what is missing, foreign to us or two thirds through its life is issued anew. The
 //! certificate that was in force stays in `ca.crt` beside the new one, so that a client that trusts `ca.crt` talks both
@@ -22,6 +23,8 @@ use crate::names;
 
 /// Key of the admin credential.
 pub const ADMIN_TOKEN: &str = "admin-token";
+/// Key of what replicas show each other.
+pub const PEER_TOKEN: &str = "peer-token";
 /// Key of the certificate.
 pub const CERTIFICATE: &str = "tls.crt";
 /// Key of its private key.
@@ -31,8 +34,8 @@ pub const TRUSTED: &str = "ca.crt";
 
 /// Life of a certificate.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
-/// Bytes of randomness in the admin credential.
-const ADMIN_TOKEN_BYTES: usize = 32;
+/// Bytes of randomness in a credential.
+const CREDENTIAL_BYTES: usize = 32;
 
 /// Contents of the internal Secret. Its `Debug` shows no value.
 #[derive(Clone, PartialEq, Eq)]
@@ -85,8 +88,10 @@ pub fn material(
     let old = live.and_then(|s| s.data.as_ref()).unwrap_or(&empty);
     let mut data = BTreeMap::new();
 
-    let admin_token = old.get(ADMIN_TOKEN).filter(|token| !token.0.is_empty()).cloned();
-    data.insert(ADMIN_TOKEN.to_owned(), admin_token.unwrap_or_else(|| new_admin_token(fill_random)));
+    for key in [ADMIN_TOKEN, PEER_TOKEN] {
+        let kept = old.get(key).filter(|token| !token.0.is_empty()).cloned();
+        data.insert(key.to_owned(), kept.unwrap_or_else(|| new_credential(fill_random)));
+    }
 
     let stamp = live.and_then(|s| s.metadata.annotations.as_ref()).and_then(|a| a.get(names::CERTIFICATE_ISSUED));
     let kept = Stamp::parse(stamp.map_or("", String::as_str)).filter(|stamp| stamp.holds(old, now));
@@ -111,8 +116,8 @@ pub fn material(
     Ok(Internal { data, issued: stamp.to_string(), renewed })
 }
 
-fn new_admin_token(fill_random: fn(&mut [u8])) -> ByteString {
-    let mut bytes = [0; ADMIN_TOKEN_BYTES];
+fn new_credential(fill_random: fn(&mut [u8])) -> ByteString {
+    let mut bytes = [0; CREDENTIAL_BYTES];
     fill_random(&mut bytes);
     ByteString(URL_SAFE_NO_PAD.encode(bytes).into_bytes())
 }

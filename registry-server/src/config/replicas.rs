@@ -1,5 +1,6 @@
 //! `replicas.*`: one process among equal ones over the same bucket.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +28,14 @@ pub struct Replicas {
     pub tls_server_name: Option<String>,
 }
 
+/// Kubernetes names an IPv6 pod without the brackets that an address with a port needs.
+fn bracketed(text: String) -> String {
+    match text.rsplit_once(':') {
+        Some((host, port)) if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]:{port}"),
+        _ => text,
+    }
+}
+
 /// `None` if anything is missing or wrong; the problems then say what.
 pub(super) fn read(values: &mut Values) -> Option<Replicas> {
     let millis = values.parse("replicas.lease_millis", |text| text.parse::<u64>().ok());
@@ -42,7 +51,7 @@ pub(super) fn read(values: &mut Values) -> Option<Replicas> {
         "available" => Some(Mode::Available),
         _ => None,
     });
-    let address = values.text("replicas.address");
+    let address = values.text("replicas.address").map(bracketed);
     let has_port = |text: &String| text.parse::<http::uri::Authority>().is_ok_and(|it| it.port_u16().is_some());
     if let Some(text) = address.as_ref().filter(|text| !has_port(text)) {
         let place = values.place("replicas.address");
@@ -56,4 +65,21 @@ pub(super) fn read(values: &mut Values) -> Option<Replicas> {
         ca_bundle_file: read_path(values, "replicas.ca_bundle_file"),
         tls_server_name: values.text("replicas.tls_server_name"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_pod_gets_its_brackets() {
+        for (given, expected) in [
+            ("10.0.0.7:8081", "10.0.0.7:8081"),
+            ("fd00::7:8081", "[fd00::7]:8081"),
+            ("[fd00::7]:8081", "[fd00::7]:8081"),
+            ("registry-0.peers:8081", "registry-0.peers:8081"),
+        ] {
+            assert_eq!(bracketed(given.to_owned()), expected);
+        }
+    }
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::metadata;
 use super::pod::{CA_FILE, CREDENTIALS_DIRECTORY, DATA_DIRECTORY, INTERNAL_DIRECTORY, SPOOL_DIRECTORY};
 use crate::crd::registry::Visibility;
-use crate::names::{ChildNames, INTERNAL_PORT, PUBLIC_PORT};
-use crate::registry::internal::{ADMIN_TOKEN, CERTIFICATE, PRIVATE_KEY};
+use crate::names::{ChildNames, INTERNAL_PORT, PUBLIC_PORT, internal_dns_names};
+use crate::registry::internal::{ADMIN_TOKEN, CERTIFICATE, PEER_TOKEN, PRIVATE_KEY, TRUSTED};
 use crate::registry::spool;
 use crate::registry::validate::{DRAIN_SECONDS, Storage, ValidatedRegistry};
 
@@ -35,6 +35,8 @@ struct Config {
     file: Option<File>,
     #[serde(skip_serializing_if = "Option::is_none")]
     s3: Option<S3Section>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<Replicas>,
     access: Access,
     limits: Limits,
     log: Log,
@@ -82,6 +84,14 @@ struct S3Section {
     ca_bundle_file: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials_dir: Option<&'static str>,
+}
+
+/// How replicas reach each other. Each one's own address comes from the downward API: see [`super::pod`].
+#[derive(Serialize)]
+struct Replicas {
+    credential_file: String,
+    ca_bundle_file: String,
+    tls_server_name: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -139,6 +149,12 @@ impl Config {
             admin: Admin { token_file: format!("{INTERNAL_DIRECTORY}/{ADMIN_TOKEN}") },
             storage: StorageSection { kind, prefix },
             file,
+            replicas: s3.is_some().then(|| Replicas {
+                credential_file: format!("{INTERNAL_DIRECTORY}/{PEER_TOKEN}"),
+                ca_bundle_file: format!("{INTERNAL_DIRECTORY}/{TRUSTED}"),
+                // Replicas are reached by their addresses, which no certificate names.
+                tls_server_name: internal_dns_names(&registry.name, &registry.namespace).into_iter().next(),
+            }),
             s3,
             access: Access {
                 visibility: match registry.visibility {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, HTTPGetAction,
-    KeyToPath, Lifecycle, LifecycleHandler, PersistentVolumeClaimVolumeSource, PodAffinityTerm, PodAntiAffinity,
-    PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext,
-    SleepAction, TopologySpreadConstraint, Volume, VolumeMount, WeightedPodAffinityTerm,
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+    EnvVarSource, HTTPGetAction, KeyToPath, Lifecycle, LifecycleHandler, ObjectFieldSelector,
+    PersistentVolumeClaimVolumeSource, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, SleepAction, TopologySpreadConstraint,
+    Volume, VolumeMount, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -75,6 +76,7 @@ fn container(registry: &ValidatedRegistry, mounts: Vec<VolumeMount>) -> Containe
         image: Some(registry.image.clone()),
         image_pull_policy: Some(registry.image_pull_policy.clone()),
         args: Some(vec!["serve".to_owned(), "--config".to_owned(), format!("{CONFIG_DIRECTORY}/{FILE}")]),
+        env: matches!(registry.storage, Storage::S3(_)).then(own_address),
         ports: Some(vec![port("http", PUBLIC_PORT), port("internal", INTERNAL_PORT)]),
         resources: Some(ResourceRequirements {
             requests: Some(registry.requests.clone()),
@@ -103,6 +105,17 @@ fn container(registry: &ValidatedRegistry, mounts: Vec<VolumeMount>) -> Containe
         volume_mounts: Some(mounts),
         ..Container::default()
     }
+}
+
+/// Where the other replicas reach this one.
+fn own_address() -> Vec<EnvVar> {
+    let pod_ip = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: "status.podIP".to_owned() };
+    let source = EnvVarSource { field_ref: Some(pod_ip), ..EnvVarSource::default() };
+    let address = format!("$(POD_IP):{INTERNAL_PORT}");
+    vec![
+        EnvVar { name: "POD_IP".to_owned(), value_from: Some(source), value: None },
+        EnvVar { name: "SUPERCARGO_REPLICAS_ADDRESS".to_owned(), value: Some(address), value_from: None },
+    ]
 }
 
 fn port(name: &str, number: u16) -> ContainerPort {
