@@ -51,8 +51,8 @@ use crate::store::{Key, Store, StoreError};
 pub const AVAILABLE_MAX: Duration = Duration::from_secs(30);
 /// The length of a lease when nobody says otherwise.
 pub const LEASE_DEFAULT: Duration = Duration::from_secs(2);
-/// What may be kept in memory when nobody says otherwise, in bytes.
-pub const ENTRIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What may be kept in memory when nobody says otherwise, in bytes: well below the memory that the operator gives a pod.
+pub const ENTRIES_BYTES_MAX: usize = 96 * 1024 * 1024;
 
 /// What a replica that is cut off from the store does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
