@@ -35,43 +35,47 @@ pub(crate) struct Compared {
 pub(crate) struct Calls {
     store: Arc<dyn Store>,
     entropy: Entropy,
-    /// What stands for the token's record, and its ETag: a publish asks whether it still holds.
-    token: (Key, Etag),
+    /// Whether other replicas may read the store: then a publish marks the record and announces on the head before it commits.
+    shared: bool,
 }
 
 impl Calls {
     /// On the server's own bucket; for a directory, which one process owns, on one beside it.
     pub(crate) async fn open(server: &Server) -> Result<Self> {
         let config = Config::from_sources(None, server.settings()).context("the server's own settings")?;
-        let store: Arc<dyn Store> = match &config.storage.backend {
+        let (store, shared): (Arc<dyn Store>, _) = match &config.storage.backend {
             Backend::S3(_) => match registry::Storage::open(&config.storage).await? {
-                registry::Storage::Trusted(store) => store,
-                registry::Storage::ToProve(store) => store,
+                registry::Storage::Trusted(store) => (store, true),
+                registry::Storage::ToProve(store) => (store, true),
             },
-            _ => Arc::new(FileStore::open(&server.directory().join("beside"), KeyPrefix::default())?),
+            _ => (Arc::new(FileStore::open(&server.directory().join("beside"), KeyPrefix::default())?), false),
         };
-        let token = Key::krate("token")?;
-        match store.put(&token, Body::Bytes(Bytes::from_static(b"{}")), Cond::Any).await {
-            Put::Stored(etag) => Ok(Self { store, entropy: Entropy::from_os(), token: (token, etag) }),
-            other => bail!("a first put: {other:?}"),
-        }
+        Ok(Self { store, entropy: Entropy::from_os(), shared })
     }
 
-    /// One after the other, as a publish has to: whose token, is the name free, the bytes, the record.
+    /// One after the other, as a publish has to: is the name free, the bytes, the record; on a shared store the record twice, with
+    /// the head between.
     async fn make(&self, name: &str, krate: Bytes) -> Result<()> {
-        let (token, etag) = &self.token;
-        ensure!(matches!(self.store.get(token, Some(etag)).await?, Get::NotModified), "it has changed");
         let record = Key::krate(name)?;
         ensure!(matches!(self.store.get(&record, None).await?, Get::Missing), "{name} is not new");
         let sha256 = Sha256Digest::of(&krate);
+        let blob = Key::blob(name, &"1.0.0".parse()?, sha256, Ulid::from(self.entropy.bits()))?;
         let body = Body::Bytes(krate);
-        let attempt = Ulid::from(self.entropy.bits());
-        let blob = Key::blob(name, &"1.0.0".parse()?, sha256, attempt)?;
-        let stored = self.store.put(&blob, body.clone(), Cond::Any).await;
-        ensure!(matches!(stored, Put::Stored(_)), "{blob}: {stored:?}");
-        let stored = self.store.put(&record, body, Cond::Absent).await;
-        ensure!(matches!(stored, Put::Stored(_)), "{record}: {stored:?}");
-        Ok(())
+        self.put(&blob, body.clone(), Cond::Any).await?;
+        let mut cond = Cond::Absent;
+        if self.shared {
+            cond = Cond::Matches(self.put(&record, body.clone(), cond).await?);
+            // As good as the head, which the server itself is writing.
+            self.put(&Key::krate("head")?, body.clone(), Cond::Any).await?;
+        }
+        self.put(&record, body.clone(), cond).await.map(drop)
+    }
+
+    async fn put(&self, key: &Key, body: Body, cond: Cond) -> Result<Etag> {
+        match self.store.put(key, body, cond).await {
+            Put::Stored(etag) => Ok(etag),
+            other => bail!("{key}: {other:?}"),
+        }
     }
 }
 
