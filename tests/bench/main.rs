@@ -1,30 +1,36 @@
-//! What the registry costs: publish on files and on S3 beside the store's own calls, index reads per second, memory, time to ready.
+//! What the registry costs, beside nginx with the same files, Kellnr with the same crates, and the store's own calls.
 //!
 //! `cargo dev bench` runs it on the very program that goes into the image. Everything is on loopback and ends by itself. What is
 //! compared is measured in turns within one run, since absolute times of one machine say little about another.
 //!
-//! [`server`] is the program under test, [`publish`] and [`read`] are the work, [`figures`] turns times into lines.
+//! - [`data`]: the crates; [`field`]: everybody who is measured, with these crates: [`server`] (ours), [`nginx`], [`kellnr`].
+//! - [`load`]: one kind of request as often as it is answered; [`client`]: single requests.
+//! - [`work`]: what is measured, by kind; [`report`]: figures, targets, RESULTS.md; [`chart`]: the picture in it.
 
 #![allow(clippy::print_stdout, reason = "the report is the result")]
 
+mod chart;
+mod client;
+mod data;
+mod field;
 mod figures;
-mod publish;
-mod read;
+mod kellnr;
+mod load;
+mod nginx;
+mod process;
+mod report;
 mod server;
+mod tls;
+mod work;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use supercargo_tests::s3_host::HostServer;
 
-use figures::Times;
-use server::{Program, Server, Storage};
-
-/// Publishes that are timed, per store.
-const PUBLISHES: usize = 300;
-/// Starts that are timed.
-const STARTS: usize = 20;
+use field::Field;
+use report::Report;
+use server::Program;
 
 /// What the registry server costs on this machine
 #[derive(Debug, Parser)]
@@ -32,6 +38,15 @@ struct Args {
     /// The program `supercargo-registry`, as it goes into the image
     #[arg(long)]
     registry: PathBuf,
+    /// The program `kellnr`, to be measured beside it
+    #[arg(long)]
+    kellnr: Option<PathBuf>,
+    /// How long each server is put under each kind of load, each time, in seconds
+    #[arg(long, default_value_t = 2)]
+    seconds: u32,
+    /// The folder for RESULTS.md and results.svg
+    #[arg(long)]
+    results: Option<PathBuf>,
     /// `cargo bench` says that this is a benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -39,47 +54,26 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let program = Program::new(Args::parse().registry).context("the program under test")?;
-    println!("supercargo-registry: {:.1} MB", program.size()? as f64 / 1e6);
-    starts(&program).await?;
-    on_files(&program).await?;
-    on_s3(&program).await
-}
-
-async fn starts(program: &Program) -> Result<()> {
-    let mut times = Times::default();
-    let mut idle = Vec::new();
-    for _ in 0..STARTS {
-        let server = program.start(Storage::File).await?;
-        times.add(server.started_in());
-        idle.push(server.resident_bytes()?);
-        server.stop().await?;
+    let args = Args::parse();
+    let program = Program::new(args.registry).context("the program under test")?;
+    let mut report = Report::default();
+    work::memory::starts(&program, &mut report).await?;
+    let field = Field::start(&program, args.kellnr.as_ref()).await?;
+    work::memory::cached(&field, &mut report).await?;
+    work::index::run(&field, &mut report, args.seconds).await?;
+    work::downloads::run(&field, &mut report, args.seconds).await?;
+    work::search::run(&field, &mut report, args.seconds).await?;
+    work::fetch::run(&field, &mut report).await?;
+    work::memory::after_load(&field, &mut report)?;
+    work::publish::run(&field, &mut report).await?;
+    field.stop().await?;
+    work::s3::run(&program, &mut report, args.seconds).await?;
+    let (met, all) = report.met();
+    println!("\n{met} of {all} aims met");
+    if let Some(folder) = args.results {
+        let head = format!("The program has {:.1} MB.", program.size()? as f64 / 1e6);
+        std::fs::write(folder.join("RESULTS.md"), report.markdown(&head)).context("writing RESULTS.md")?;
+        std::fs::write(folder.join("results.svg"), report.chart()).context("writing results.svg")?;
     }
-    idle.sort_unstable();
-    println!("\nfile store");
-    println!("  start to ready              {times}");
-    println!("  resident, idle              {:.1} MB", idle[idle.len() / 2] as f64 / 1e6);
     Ok(())
-}
-
-async fn on_files(program: &Program) -> Result<()> {
-    load(program.start(Storage::File).await?).await
-}
-
-async fn on_s3(program: &Program) -> Result<()> {
-    let versitygw = HostServer::versitygw().await?;
-    let server = program.start(Storage::S3(&versitygw)).await?;
-    println!("\nS3 store (versitygw on loopback)");
-    println!("  start to ready, with proof  {:.0} ms", server.started_in().as_secs_f64() * 1e3);
-    load(server).await
-}
-
-async fn load(server: Server) -> Result<()> {
-    let own = publish::Calls::open(&server).await?;
-    let publish::Compared { publishes, calls } = publish::in_turns(&server, &own, PUBLISHES).await?;
-    println!("  publish of a new crate      {publishes}");
-    println!("  the store's own calls       {calls}   (publish is {:.2} x)", publishes.median() / calls.median());
-    read::index(&server).await?;
-    println!("  resident, after all this    {:.1} MB", server.resident_bytes()? as f64 / 1e6);
-    server.stop().await
 }

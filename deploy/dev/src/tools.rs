@@ -36,6 +36,8 @@ pub enum Tool {
     Ministack,
     /// Licences, bans and sources of crates.
     CargoDeny,
+    /// Another registry, for the benchmark; no test needs it.
+    Kellnr,
 }
 
 /// How a tool is made.
@@ -45,13 +47,14 @@ enum Recipe {
     Go { tags: &'static str },
     /// `pip install --require-hashes` into a virtual environment.
     Python,
-    /// `cargo install --locked` of a crate at this version.
-    Cargo { package: &'static str, version: &'static str },
+    /// `cargo install --locked` of a crate at this version. `pins` are put into its lock file first: what it was released with may be
+    /// gone since.
+    Cargo { package: &'static str, version: &'static str, pins: &'static [(&'static str, &'static str)] },
 }
 
 impl Tool {
     /// All, in building order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Kubernetes,
         Self::Pause,
         Self::CoreDns,
@@ -62,7 +65,13 @@ impl Tool {
         Self::Minio,
         Self::Ministack,
         Self::CargoDeny,
+        Self::Kellnr,
     ];
+
+    /// Those that tests need, in building order.
+    pub fn for_tests() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|tool| *tool != Self::Kellnr).collect()
+    }
 
     /// Its folder below `deploy/dev/tools/` and in the cache.
     pub fn name(self) -> &'static str {
@@ -77,6 +86,7 @@ impl Tool {
             Self::Minio => "minio",
             Self::Ministack => "ministack",
             Self::CargoDeny => "cargo-deny",
+            Self::Kellnr => "kellnr",
         }
     }
 
@@ -102,6 +112,7 @@ impl Tool {
             Self::Minio => &["minio"],
             Self::Ministack => &["ministack"],
             Self::CargoDeny => &["cargo-deny"],
+            Self::Kellnr => &["kellnr"],
         }
     }
 
@@ -112,6 +123,7 @@ impl Tool {
             Self::CoreDns | Self::Versitygw => "first time only: about 1 minute",
             Self::Helm | Self::CargoDeny => "first time only: about 2 minutes",
             Self::Minio => "first time only: about 3 minutes",
+            Self::Kellnr => "first time only: about 10 minutes on two free cores",
             Self::Pause | Self::Kubeconform | Self::KubeScore | Self::Ministack => "",
         }
     }
@@ -124,7 +136,10 @@ impl Tool {
                 Recipe::Go { tags: "" }
             }
             Self::Ministack => Recipe::Python,
-            Self::CargoDeny => Recipe::Cargo { package: "cargo-deny", version: "0.20.2" },
+            Self::CargoDeny => Recipe::Cargo { package: "cargo-deny", version: "0.20.2", pins: &[] },
+            Self::Kellnr => {
+                Recipe::Cargo { package: "kellnr", version: "6.13.0", pins: &[("webpki-roots@1.0.11", "1.0.10")] }
+            }
         }
     }
 
@@ -145,8 +160,8 @@ impl Tool {
                 let version = pin.and_then(|rest| rest.split_whitespace().next());
                 return version.map(str::to_owned).context("requirements.txt does not pin ministack");
             }
-            Self::CargoDeny => {
-                let Recipe::Cargo { version, .. } = self.recipe() else { unreachable!("cargo-deny is a crate") };
+            Self::CargoDeny | Self::Kellnr => {
+                let Recipe::Cargo { version, .. } = self.recipe() else { unreachable!("both are crates") };
                 return Ok(version.to_owned());
             }
         };

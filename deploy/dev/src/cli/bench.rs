@@ -10,26 +10,49 @@ use crate::paths;
 use crate::process::Run;
 use crate::tools::{self, Tool};
 
-/// Measure what the registry costs: publish, index reads, memory, time to ready
+/// Measure what the registry costs: index reads, downloads, search, publishes, memory, start
 ///
-/// On the program that goes into the image, over loopback, on a directory and on an S3 server. Ends by itself within two minutes once
-/// everything is built. Compare lines of one run with each other, never with those of another machine.
+/// On the program that goes into the image, over loopback, on a directory and on an S3 server, beside nginx with the same files. Ends by
+/// itself within ten minutes once everything is built, and writes tests/bench/RESULTS.md and results.svg. Compare figures of one line
+/// with each other, never with those of another machine or run.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Measure another registry beside it; it is built the first time
+    #[arg(long, value_enum)]
+    peer: Option<Peer>,
+    /// How long each server is put under each kind of load, each of three times, in seconds
+    #[arg(long, default_value_t = 2)]
+    seconds: u32,
+    /// Leave tests/bench/RESULTS.md as it is
+    #[arg(long)]
+    no_results: bool,
+}
+
+/// Other registries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Peer {
+    /// Kellnr on SQLite, from its crate
+    Kellnr,
+}
 
 /// Builds what is measured, and hands over to the benchmark.
-pub(crate) async fn run(Args {}: Args) -> Result<ExitCode> {
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     packages::ensure(&[Need::Bench]).await?;
     tools::ensure(&[Tool::Versitygw]).await?;
     let Programs { dir, target } = images::compile().await?;
-    let code = Run::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Run::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .dir(paths::workspace())
         // The same target as the program: most of what it is made of is compiled already.
         .args(["bench", "-p", "supercargo-tests", "--bench", "registry", "--target", &target])
         .envs([images::c_compiler(&target)])
-        .args(["--", "--registry"])
-        .arg(dir.join("supercargo-registry"))
-        .interactive()
-        .await?;
+        .args(["--", "--seconds", &args.seconds.to_string(), "--registry"])
+        .arg(dir.join("supercargo-registry"));
+    if let Some(Peer::Kellnr) = args.peer {
+        command = command.arg("--kellnr").arg(tools::binary("kellnr").await?);
+    }
+    if !args.no_results {
+        command = command.arg("--results").arg(paths::workspace().join("tests/bench"));
+    }
+    let code = command.interactive().await?;
     Ok(u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from))
 }

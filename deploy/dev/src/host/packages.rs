@@ -59,7 +59,9 @@ const PACKAGES: &[Package] = &[
     program("buildah", Need::Cluster, "buildah", "builds images from Containerfiles without a daemon"),
     package("ca-certificates", Need::Images, Sign::File(&[CA_CERTIFICATES]), "go into the images, for S3 over TLS"),
     program("musl-tools", Need::Images, "musl-gcc", "compiles the C of aws-lc for static programs"),
-    program("wrk", Need::Bench, "wrk", "asks for index files as fast as it can"),
+    program("wrk", Need::Bench, "wrk", "asks over HTTP/1.1 as fast as it can"),
+    program("nghttp2-client", Need::Bench, "h2load", "the same over HTTP/2"),
+    program("nginx-light", Need::Bench, "nginx", "serves the same files: the limit for HTTP"),
     package("python3-venv", Need::Witnesses, Sign::PythonVenv, "an environment of its own for ministack"),
 ];
 

@@ -70,5 +70,5 @@ impl Background {
 /// Packages and tools of all steps.
 pub(super) async fn prepare() -> Result<()> {
     packages::ensure(&[Need::Cluster, Need::Images, Need::Witnesses]).await?;
-    tools::ensure(&Tool::ALL).await
+    tools::ensure(&Tool::for_tests()).await
 }

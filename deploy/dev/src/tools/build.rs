@@ -2,7 +2,7 @@
 //!
 //! A build happens in its final folder; the file [`COMPLETE`] appears last, so a build that was cut off is begun again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -38,7 +38,7 @@ pub(super) async fn build(tool: Tool) -> Result<()> {
     match tool.recipe() {
         Recipe::Go { tags } => go_build(tool, tags, &bin, &step).await?,
         Recipe::Python => python_build(tool, &home, &step).await?,
-        Recipe::Cargo { package, version } => cargo_build(package, version, &home, &step).await?,
+        Recipe::Cargo { package, version, pins } => cargo_build(package, version, pins, &home, &step).await?,
     }
     for binary in tool.binaries() {
         if !bin.join(binary).is_file() {
@@ -130,21 +130,45 @@ async fn python_build(tool: Tool, home: &Path, step: &Step) -> Result<()> {
         .await
 }
 
-async fn cargo_build(package: &str, version: &str, home: &Path, step: &Step) -> Result<()> {
-    // The build's own folder goes away with it: nothing of it is used twice.
-    let target = home.join("target");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Run::new(cargo)
-        .args(["install", "--locked", "--version", version, "--root"])
-        .arg(home)
-        .arg(package)
-        .env("CARGO_TARGET_DIR", &target)
-        .envs(CARGO_PROGRESS)
-        .dir("/")
-        .nice()
-        .logged(step, &paths::build_log(package))
-        .await?;
-    std::fs::remove_dir_all(&target).with_context(|| format!("removing {}", target.display()))
+async fn cargo_build(package: &str, version: &str, pins: &[(&str, &str)], home: &Path, step: &Step) -> Result<()> {
+    // The build's own folders go away with it: nothing of them is used twice.
+    let (target, source) = (home.join("target"), home.join("source"));
+    let log = paths::build_log(package);
+    let mut install = cargo("/").args(["install", "--locked", "--root"]).arg(home);
+    if pins.is_empty() {
+        install = install.args(["--version", version, package]);
+    } else {
+        unpack(package, version, &source).await?;
+        for (package, version) in pins {
+            cargo(&source).args(["update", package, "--precise", version]).logged(step, &log).await?;
+        }
+        install = install.arg("--path").arg(&source);
+    }
+    install.env("CARGO_TARGET_DIR", &target).envs(CARGO_PROGRESS).nice().logged(step, &log).await?;
+    for folder in [target, source].iter().filter(|folder| folder.exists()) {
+        std::fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn cargo(dir: impl AsRef<Path>) -> Run {
+    Run::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).dir(dir)
+}
+
+/// The source of a crate, in a folder where its lock file may be changed.
+async fn unpack(package: &str, version: &str, to: &Path) -> Result<()> {
+    let spec = format!("{package}@{version}");
+    // Fetches the source, to read its manifest.
+    cargo("/").args(["info", &spec]).output().await?;
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home =
+        home.or_else(|| Some(std::env::home_dir()?.join(".cargo"))).context("neither CARGO_HOME nor HOME is set")?;
+    let sources = home.join("registry/src");
+    let folders = std::fs::read_dir(&sources).with_context(|| format!("reading {}", sources.display()))?;
+    let found =
+        folders.flatten().map(|folder| folder.path().join(format!("{package}-{version}"))).find(|path| path.is_dir());
+    let found = found.with_context(|| format!("cargo did not unpack {spec} below {}", sources.display()))?;
+    Run::new("cp").arg("--recursive").arg(found).arg(to).output().await.map(drop)
 }
 
 #[cfg(test)]

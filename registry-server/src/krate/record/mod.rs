@@ -14,6 +14,8 @@
 pub mod change;
 mod gzip;
 mod header;
+#[cfg(feature = "test-support")]
+mod many;
 mod op;
 
 use std::collections::{BTreeMap, BTreeSet};

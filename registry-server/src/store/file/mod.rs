@@ -3,7 +3,8 @@
 //! Each object is one plain file at its key (`v1/crate/3f/serde`), so a backup is a copy and `zcat` reads a record. What it promises:
 //! - a second process is refused by a lock ([`OpenError::InUse`] names the holder);
 //! - a put is acknowledged when bytes and directory entry are on the disk (`fsync` on both), and in place by one `rename`: a crash leaves the old object or the
-//!   new one, and litter only in `.staging/`, which the next start sweeps;
+//!   new one (a crate file whose put was never acknowledged may be torn: its key is used once, and no record names it), and litter only in `.staging/`, which
+//!   the next start sweeps;
 //! - conditions are judged under a lock on the key that is held until the file is in place.
 //!
 //! Blocking file operations run on tokio's blocking threads; one that has begun is carried through even if its caller goes away.

@@ -1,5 +1,6 @@
 //! The blocking half of the file store: paths, durable writes, reads, listings.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
@@ -29,8 +30,11 @@ pub(super) struct Tree {
     root: PathBuf,
     prefix: KeyPrefix,
     versions: Versions,
-    staged: AtomicU64,
+    /// Numbers what is staged and made.
+    counter: AtomicU64,
     locks: [Mutex<()>; LOCKS],
+    /// Directories that were made and are perhaps not yet durable in their parents, each with the number of its making.
+    fresh: Mutex<BTreeMap<PathBuf, u64>>,
     _lock: DirectoryLock,
 }
 
@@ -62,7 +66,7 @@ impl Tree {
         sync_dir(&root).map_err(OpenError::io("sync", &root))?;
         let versions = Versions::new(lock.opens());
         let locks = std::array::from_fn(|_| Mutex::default());
-        Ok(Self { root, prefix, versions, staged: AtomicU64::new(0), locks, _lock: lock })
+        Ok(Self { root, prefix, versions, counter: AtomicU64::new(0), locks, fresh: Mutex::default(), _lock: lock })
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -93,6 +97,12 @@ impl Tree {
             Ok(staged) => staged,
             Err(err) => return Put::NotSent(err),
         };
+        // A key that is used once replaces nothing, and until its put is acknowledged nobody asks for it: one wait for the disk can
+        // cover bytes and name. Anything else must be whole before it gets its name.
+        let late = matches!(key, Key::Blob { .. });
+        if !late && let Err(err) = staged.sync() {
+            return Put::NotSent(unavailable("write", &staged.path, &err));
+        }
         let _guard = self.guard(&text);
         let current = match fs::metadata(&path) {
             Ok(metadata) => Some(self.versions.of(&text, &metadata)),
@@ -102,11 +112,13 @@ impl Tree {
         if let Some(refused) = judge(cond, current.as_ref()) {
             return Put::Refused(refused);
         }
-        if let Err(err) = self.move_into_place(staged, &path) {
-            return Put::NotSent(unavailable("write", &path, &err));
-        }
+        let file = match self.move_into_place(staged, &path) {
+            Ok(file) => file,
+            Err(err) => return Put::NotSent(unavailable("write", &path, &err)),
+        };
         let parent = path.parent().expect("an object's path has a directory");
-        match sync_dir(parent).and_then(|()| fs::metadata(&path)) {
+        let synced = if late { file.sync_all() } else { Ok(()) };
+        match synced.and_then(|()| self.sync_path(parent)).and_then(|()| fs::metadata(&path)) {
             Ok(metadata) => Put::Stored(self.versions.written(&text, &metadata)),
             // In place, but perhaps not after a power cut.
             Err(err) => {
@@ -214,56 +226,94 @@ impl Tree {
         self.locks[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes `body` to a file of its own, down to the disk.
+    /// Writes `body` to a file of its own.
     fn stage(&self, body: &Body) -> Result<Staged, StoreError> {
-        let path = self.root.join(STAGING).join(format!("{:x}", self.staged.fetch_add(1, Ordering::Relaxed)));
+        let path = self.root.join(STAGING).join(format!("{:x}", self.counter.fetch_add(1, Ordering::Relaxed)));
         let fail = |err: io::Error| unavailable("write", &path, &err);
-        let staged = Staged(path.clone());
-        let mut file = File::create_new(&path).map_err(fail)?;
+        let file = File::create_new(&path).map_err(fail)?;
+        let mut staged = Staged { path: path.clone(), file: Some(file) };
+        let file = staged.file.as_mut().expect("it was just made");
         match body {
             Body::Bytes(bytes) => file.write_all(bytes).map_err(fail)?,
-            Body::File(spooled) => spooled.copy_to(&mut file)?,
+            Body::File(spooled) => spooled.copy_to(file)?,
         }
-        file.sync_all().map_err(fail)?;
         Ok(staged)
     }
 
-    fn move_into_place(&self, staged: Staged, path: &Path) -> io::Result<()> {
+    fn move_into_place(&self, mut staged: Staged, path: &Path) -> io::Result<File> {
         let directory = path.parent().expect("an object's path has a directory");
         let mut tries = 0;
         loop {
-            match self.create_dirs(directory).and_then(|()| fs::rename(&staged.0, path)) {
+            match self.create_dirs(directory).and_then(|()| fs::rename(&staged.path, path)) {
                 Err(err) if err.kind() == io::ErrorKind::NotFound && tries < MOVES_MAX => tries += 1,
                 Err(err) => return Err(err),
-                Ok(()) => {
-                    std::mem::forget(staged);
-                    return Ok(());
-                }
+                Ok(()) => return Ok(staged.file.take().expect("it is taken once")),
             }
         }
     }
 
-    /// Makes `directory` and what is missing above it, each durable in its parent.
+    /// Makes `directory` and what is missing above it. [`Tree::sync_path`] makes them durable.
     fn create_dirs(&self, directory: &Path) -> io::Result<()> {
         if directory.is_dir() {
             return Ok(());
         }
         let parent = directory.parent().expect("below the root, which exists");
         self.create_dirs(parent)?;
+        // First on the list, then on the disk: whoever finds the directory finds it on the list, too.
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        self.fresh().insert(directory.to_owned(), number);
         match fs::create_dir(directory) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(err),
-            _ => sync_dir(parent),
+            _ => Ok(()),
         }
+    }
+
+    /// Makes the entries of `directory` durable, and itself in those above it where that is not known yet: a directory that is not on
+    /// the list has nothing on the list above it. After the first wait the others cost little: a journal has written them along.
+    fn sync_path(&self, directory: &Path) -> io::Result<()> {
+        sync_dir(directory)?;
+        let mut settled = Vec::new();
+        let mut above = directory;
+        while let Some(made) = self.fresh().get(above).copied() {
+            settled.push((above, made));
+            above = above.parent().expect("below the root, which is never on the list");
+            sync_dir(above)?;
+        }
+        let mut fresh = self.fresh();
+        for (directory, made) in settled {
+            // Removed and made again meanwhile: then it is on the list for another reason.
+            if fresh.get(directory) == Some(&made) {
+                fresh.remove(directory);
+            }
+        }
+        Ok(())
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, BTreeMap<PathBuf, u64>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A file in the staging directory, removed unless it was moved away.
-struct Staged(PathBuf);
+struct Staged {
+    path: PathBuf,
+    /// Open until it is moved.
+    file: Option<File>,
+}
+
+impl Staged {
+    /// Down to the disk.
+    fn sync(&self) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), File::sync_all)
+    }
+}
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        // What stays is swept at the next start.
-        let _ = fs::remove_file(&self.0);
+        if self.file.is_some() {
+            // What stays is swept at the next start.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

@@ -1,0 +1,96 @@
+//! A program that is measured: started on free ports, watched, gone when dropped.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::{Child, Command},
+};
+
+/// Longest from the start to readiness; the proof of an S3 store takes seconds.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// A program as it runs.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+    started_in: Duration,
+}
+
+impl Process {
+    /// Starts it with its output in `log` and waits until a GET of `path` at `address` is answered with 200.
+    pub(crate) async fn start(mut command: Command, log: &Path, address: &str, path: &str) -> Result<Self> {
+        let file = std::fs::File::create(log).with_context(|| format!("creating {}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).kill_on_drop(true);
+        let begun = Instant::now();
+        let child = command.spawn().with_context(|| format!("starting {:?}", command.as_std().get_program()))?;
+        let mut process = Self { child, log: log.to_owned(), started_in: Duration::ZERO };
+        while !answers(address, path).await {
+            let ended = process.child.try_wait()?;
+            if ended.is_some() || begun.elapsed() > STARTS_WITHIN {
+                let said = std::fs::read_to_string(&process.log).unwrap_or_default();
+                bail!("http://{address}{path} does not answer (ended: {ended:?}):\n{said}");
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        process.started_in = begun.elapsed();
+        Ok(process)
+    }
+
+    /// From the start of the process to the first good answer.
+    pub(crate) fn started_in(&self) -> Duration {
+        self.started_in
+    }
+
+    /// Memory that it and its children hold, as the kernel counts it.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        let pid = self.child.id().context("it has ended")?;
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        let children = children.split_whitespace().map(|pid| pid.parse::<u32>().context("a pid"));
+        std::iter::once(Ok(pid)).chain(children).map(|pid| resident_bytes(pid?)).sum()
+    }
+
+    /// Ends it and waits for that.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        // nginx ends its workers on this signal; nobody here needs more time to say good-bye.
+        if let Some(pid) = self.child.id() {
+            Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await;
+        if ended.is_err() {
+            self.child.kill().await.context("stopping a program that was measured")?;
+        }
+        Ok(())
+    }
+}
+
+fn resident_bytes(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("reading VmRSS")?;
+    Ok(kib * 1024)
+}
+
+/// One look, by hand: a client with a pool would be most of what is measured.
+async fn answers(address: &str, path: &str) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address).await else { return false };
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let mut answer = Vec::new();
+    stream.write_all(request.as_bytes()).await.is_ok()
+        && stream.read_to_end(&mut answer).await.is_ok()
+        && answer.starts_with(b"HTTP/1.1 200")
+}
+
+/// An address on loopback that was free a moment ago.
+pub(crate) fn free_address() -> Result<String> {
+    let socket = TcpListener::bind("127.0.0.1:0").context("looking for a free port")?;
+    Ok(socket.local_addr()?.to_string())
+}
