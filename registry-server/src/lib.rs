@@ -7,6 +7,8 @@
 //! - [`store`]: bytes under keys with conditional writes; S3, a directory, memory, faults.
 //! - [`ambient`]: the clocks and the randomness, as values.
 //! - [`replicas`]: equal replicas that serve from memory: the head, leases, notices.
+//! - [`catalog`]: what search knows of all crates, and how it finds; pure.
+//! - [`downloads`]: how downloads are counted once each; pure.
 //! - [`config`]: what the process is told; one table of keys.
 //! - [`registry`]: publish, yank, owners, reads, tokens over a store; the one compare-and-swap loop.
 //! - [`http`]: Cargo's protocol and the admin API as warp filters; status codes and texts.
@@ -34,8 +36,10 @@
 pub mod access;
 pub mod ambient;
 pub mod build;
+pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod downloads;
 pub mod http;
 pub mod krate;
 pub mod metrics;

@@ -400,12 +400,20 @@ async fn search_ranks_names_first_and_counts_all() {
         .map(|hit| hit["name"].as_str().unwrap_or_default())
         .collect();
     assert_eq!(names, ["json", "json-tools"]);
-    assert_eq!(found["crates"][0], json!({ "name": "json", "max_version": "1.0.0", "description": "about json" }));
+    let first = &found["crates"][0];
+    assert_eq!(first["max_version"], "1.0.0");
+    assert_eq!((&first["description"], &first["downloads"]), (&json!("about json"), &json!(0)));
+    let rest = api.get("/api/v1/crates?q=JSON&per_page=2&page=2", Some(&token)).await.json();
+    assert_eq!((&rest["crates"][0]["name"], &rest["meta"]["total"]), (&json!("xjson"), &json!(3)));
+    let listing = api.get("/api/v1/crates?sort=alpha&per_page=2", Some(&token)).await.json();
+    assert_eq!((&listing["crates"][1]["name"], &listing["meta"]["total"]), (&json!("json-tools"), &json!(4)));
     // A change shows at once.
     api.publish(&Packed::new("json", "2.0.0"), &token).await;
     let found = api.get("/api/v1/crates?q=json&per_page=1", Some(&token)).await.json();
     assert_eq!(found["crates"][0]["max_version"], "2.0.0");
     api.get("/api/v1/crates?q=a&per_page=many", Some(&token)).await.detail(400);
+    let error = api.get("/api/v1/crates?q=a&sort=stars", Some(&token)).await.detail(400);
+    assert!(error.contains("`stars`") && error.contains("recent-updates"), "{error}");
 }
 
 #[tokio::test]

@@ -60,8 +60,9 @@ async fn a_publish_under_way_finishes_while_the_server_drains() {
     assert!(said.starts_with("HTTP/1.1 200"), "{said}");
     let registry = server.registry().clone();
     assert!(tokio::time::timeout(PATIENCE, server.running.wait()).await.expect("it ends"), "everything was finished");
+    let query = supercargo_registry::registry::Query::new("abcd", None, 1, 1).expect("a search");
     let found =
-        registry.search(&registry.authenticate(&token).await.expect("a token"), "abcd", 1).await.expect("still open");
+        registry.search(&registry.authenticate(&token).await.expect("a token"), &query).await.expect("still open");
     assert_eq!(found.total, 1);
 }
 

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::principal::TokenPrincipal;
-use super::{Principal, Verb};
+use super::{CratePattern, Grant, Principal, Verb};
 use crate::krate::{CrateName, Owner};
 
 /// Who may read without a token.
@@ -86,6 +86,44 @@ pub enum DenialReason {
     NotOwner,
 }
 
+/// What one caller may read: [`decide`] with [`Action::Read`], for whoever asks about many crates.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'p> {
+    all: bool,
+    grants: &'p [Grant],
+}
+
+impl<'p> Reader<'p> {
+    /// Of this caller. Who may not [`enter`] reads nothing.
+    #[must_use]
+    pub fn new(principal: &'p Principal, visibility: Visibility, now: Timestamp) -> Self {
+        if enter(principal, visibility, now) != Decision::Allowed {
+            return Self { all: false, grants: &[] };
+        }
+        match principal {
+            Principal::Token(token) => {
+                let of_all = |grant: &Grant| grant.patterns(Verb::Read).iter().any(CratePattern::is_all);
+                let all = visibility == Visibility::Public || token.grants.iter().any(of_all);
+                Self { all, grants: &token.grants }
+            }
+            Principal::Anonymous => Self { all: true, grants: &[] },
+        }
+    }
+
+    /// Whether there is nothing that it may not read.
+    #[must_use]
+    pub fn reads_all(&self) -> bool {
+        self.all
+    }
+
+    /// Whether it may read the crate with this canonical name.
+    #[must_use]
+    pub fn may_read(&self, canonical: &str) -> bool {
+        let matches = |pattern: &CratePattern| pattern.matches_canonical(canonical);
+        self.all || self.grants.iter().any(|grant| grant.patterns(Verb::Read).iter().any(matches))
+    }
+}
+
 /// Whether the caller may speak to the registry at all: `config.json`, search, `/me`.
 #[must_use]
 pub fn enter(principal: &Principal, visibility: Visibility, now: Timestamp) -> Decision {
@@ -115,7 +153,6 @@ pub fn decide(
     if entered != Decision::Allowed {
         return entered;
     }
-    let public = visibility == Visibility::Public;
     let Principal::Token(token) = principal else {
         return match action {
             Action::Read => Decision::Allowed,
@@ -123,7 +160,7 @@ pub fn decide(
         };
     };
     let canonical = target.name.canonical();
-    let readable = public || token.holds(Verb::Read, &canonical);
+    let readable = Reader::new(principal, visibility, now).may_read(canonical.as_str());
     let verb = match (action, target.owners) {
         (Action::Read, _) if readable => return Decision::Allowed,
         (Action::Read, _) => return Decision::Hidden,

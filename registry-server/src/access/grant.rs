@@ -39,7 +39,12 @@ impl Grant {
     /// Whether it gives this verb on this crate.
     #[must_use]
     pub fn allows(&self, verb: Verb, krate: &Canonical) -> bool {
-        self.verbs.contains(&verb) && self.crates.iter().any(|pattern| pattern.matches(krate))
+        self.patterns(verb).iter().any(|pattern| pattern.matches(krate))
+    }
+
+    /// The crates on which it gives this verb.
+    pub(super) fn patterns(&self, verb: Verb) -> &[CratePattern] {
+        if self.verbs.contains(&verb) { &self.crates } else { &[] }
     }
 }
 
@@ -85,10 +90,21 @@ impl CratePattern {
         &self.text
     }
 
+    /// Whether it matches every name.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.canonical.bytes().all(|byte| byte == b'*')
+    }
+
     /// Whether it matches. At most (length of pattern × length of name) steps.
     #[must_use]
     pub fn matches(&self, krate: &Canonical) -> bool {
-        let (pattern, name) = (self.canonical.as_bytes(), krate.as_str().as_bytes());
+        self.matches_canonical(krate.as_str())
+    }
+
+    /// The same for a canonical name that is known to be one.
+    pub(super) fn matches_canonical(&self, name: &str) -> bool {
+        let (pattern, name) = (self.canonical.as_bytes(), name.as_bytes());
         let (mut p, mut n) = (0, 0);
         // Where to go on when the last `*` must take one character more: the place after it, and in the name.
         let mut retry: Option<(usize, usize)> = None;

@@ -18,7 +18,7 @@ pub mod record;
 pub mod token;
 pub mod verb;
 
-pub use decide::{Action, Decision, Denial, Target, Visibility, decide, enter};
+pub use decide::{Action, Decision, Denial, Reader, Target, Visibility, decide, enter};
 pub use grant::{CratePattern, Grant};
 pub use principal::Principal;
 pub use record::{NewToken, TokenRecord};

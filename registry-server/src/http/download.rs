@@ -6,6 +6,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
+use super::counted::is_counted;
 use super::error::BadToken;
 use super::index::holds;
 use super::labels::Labels;
@@ -21,15 +22,25 @@ pub(super) fn routes(state: &PublicState) -> BoxedFilter<(Response,)> {
         .and(method(Method::GET))
         .and(caller(state))
         .and(warp::header::headers_cloned())
-        .then(move |krate, version, caller, headers| get(for_get.clone(), krate, version, caller, headers))
+        .and(warp::method())
+        .then(move |krate: Segment, version: Segment, caller, headers, method| {
+            let state = for_get.clone();
+            async move {
+                let response = get(&state, &krate, &version, caller, headers).await;
+                if let (true, Ok(name), Ok(version)) = (is_counted(&method, &response), krate.name(), version.version())
+                {
+                    state.registry.count_download(&name, &version);
+                }
+                response
+            }
+        })
         .boxed()
 }
 
-async fn get(state: PublicState, krate: Segment, version: Segment, caller: Caller, headers: HeaderMap) -> Response {
+async fn get(state: &PublicState, krate: &Segment, version: &Segment, caller: Caller, headers: HeaderMap) -> Response {
     let mut labels = Labels::route("download");
-    let result = open(&state, &krate, &version, &caller, &mut labels)
-        .await
-        .and_then(|download| answer(&state, download, &headers));
+    let result =
+        open(state, krate, version, &caller, &mut labels).await.and_then(|download| answer(state, download, &headers));
     finish(result, &caller.base, BadToken::Challenge, labels)
 }
 

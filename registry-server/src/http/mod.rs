@@ -18,6 +18,7 @@
 
 mod admin;
 mod body;
+mod counted;
 pub mod credential;
 mod download;
 pub(crate) mod error;

@@ -1,4 +1,4 @@
-//! `GET /api/v1/crates?q=&per_page=`: `cargo search`.
+//! `GET /api/v1/crates?q=&page=&per_page=&sort=`: `cargo search`, and the listing of all crates when `q` is empty.
 
 use http::Method;
 use serde::Deserialize;
@@ -10,19 +10,19 @@ use super::error::BadToken;
 use super::labels::Labels;
 use super::request::{Caller, caller, finish, method};
 use super::state::PublicState;
-use crate::registry::RegistryError;
+use crate::catalog::Row;
+use crate::registry::{Hit, Query, RegistryError};
 
-/// What Cargo asks for, and at most (Cargo's web API, "Search").
+/// Hits per page when nobody says otherwise, as on crates.io (Cargo's web API, "Search").
 const PER_PAGE: usize = 10;
-const PER_PAGE_MAX: usize = 100;
-/// Longer ones are refused.
-const QUERY_BYTES_MAX: usize = 256;
 
 #[derive(Deserialize)]
-struct Query {
+struct Parameters {
     #[serde(default)]
     q: String,
+    page: Option<usize>,
     per_page: Option<usize>,
+    sort: Option<String>,
 }
 
 pub(super) fn routes(state: &PublicState) -> BoxedFilter<(Response,)> {
@@ -30,12 +30,12 @@ pub(super) fn routes(state: &PublicState) -> BoxedFilter<(Response,)> {
     warp::path!("api" / "v1" / "crates")
         .and(method(Method::GET))
         .and(caller(state))
-        .and(warp::query::<Query>())
+        .and(warp::query::<Parameters>())
         .then(move |caller, query| answer(for_search.clone(), caller, query))
         .boxed()
 }
 
-async fn answer(state: PublicState, caller: Caller, query: Query) -> Response {
+async fn answer(state: PublicState, caller: Caller, query: Parameters) -> Response {
     let mut labels = Labels::route("search");
     let result = search(&state, &caller, &query, &mut labels).await;
     let result = result.map(|value| warp::reply::json(&value).into_response());
@@ -45,20 +45,28 @@ async fn answer(state: PublicState, caller: Caller, query: Query) -> Response {
 async fn search(
     state: &PublicState,
     caller: &Caller,
-    query: &Query,
+    asked: &Parameters,
     labels: &mut Labels,
 ) -> Result<serde_json::Value, RegistryError> {
     let principal = caller.authenticate(&state.registry).await?;
     labels.user = principal.user().map(ToString::to_string);
-    if query.q.len() > QUERY_BYTES_MAX {
-        return Err(RegistryError::Invalid(format!("a search may be {QUERY_BYTES_MAX} bytes long at most")));
-    }
-    let limit = query.per_page.unwrap_or(PER_PAGE).clamp(1, PER_PAGE_MAX);
-    let found = state.registry.search(&principal, &query.q, limit).await?;
-    let crates: Vec<_> = found
-        .hits
-        .iter()
-        .map(|hit| serde_json::json!({ "name": hit.name, "max_version": hit.max_version, "description": hit.description }))
-        .collect();
+    let (page, per_page) = (asked.page.unwrap_or(1), asked.per_page.unwrap_or(PER_PAGE));
+    let query = Query::new(&asked.q, asked.sort.as_deref(), page, per_page)
+        .map_err(|error| RegistryError::Invalid(error.to_string()))?;
+    let found = state.registry.search(&principal, &query).await?;
+    let crates: Vec<_> = found.hits.iter().map(shown).collect();
     Ok(serde_json::json!({ "crates": crates, "meta": { "total": found.total } }))
+}
+
+fn shown(hit: &Hit) -> serde_json::Value {
+    let Row { name, max_version, description, keywords, categories, updated_at, .. } = &hit.row;
+    serde_json::json!({
+        "name": name,
+        "max_version": max_version,
+        "description": description,
+        "downloads": hit.downloads,
+        "updated_at": updated_at,
+        "keywords": keywords,
+        "categories": categories,
+    })
 }

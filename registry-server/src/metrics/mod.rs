@@ -13,8 +13,9 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use self::table::{
-    BUILD_INFO, CLEARS, COMMIT_ATTEMPTS, COMMITS, CONNECTIONS, EVICTIONS, HEAD_EDITS, HEAD_WRITES, PANICS, READS,
-    REQUEST_DURATION, REQUESTS, STORE_CALL_DURATION, STORE_CALLS, STORE_PROVEN,
+    BUILD_INFO, CATALOG_CRATES, CATALOG_PENDING, CLEARS, COMMIT_ATTEMPTS, COMMITS, COMPACTIONS, CONNECTIONS,
+    DOWNLOADS_FLUSHED, DOWNLOADS_FOLDED, EVICTIONS, HEAD_EDITS, HEAD_WRITES, PANICS, READS, REQUEST_DURATION, REQUESTS,
+    STORE_CALL_DURATION, STORE_CALLS, STORE_PROVEN,
 };
 pub use self::table::{Kind, METRICS, Metric, markdown};
 use crate::build;
@@ -133,6 +134,27 @@ pub(crate) fn store_call(call: &'static str, outcome: &'static str, took: Durati
 /// Notes whether the store is proven.
 pub(crate) fn store_proven(proven: bool) {
     gauge!(STORE_PROVEN.name).set(if proven { 1.0 } else { 0.0 });
+}
+
+/// Notes how many crates search knows, and how many records it has to read again.
+pub(crate) fn catalog(crates: usize, pending: usize) {
+    gauge!(CATALOG_CRATES.name).set(crates as f64);
+    gauge!(CATALOG_PENDING.name).set(pending as f64);
+}
+
+/// Counts downloads that are in the store now.
+pub(crate) fn downloads_flushed(count: u64) {
+    counter!(DOWNLOADS_FLUSHED.name).increment(count);
+}
+
+/// Counts an attempt to add up downloads.
+pub(crate) fn downloads_folded(outcome: &'static str) {
+    counter!(DOWNLOADS_FOLDED.name, "outcome" => outcome).increment(1);
+}
+
+/// Counts an attempt to write the list of crates for search.
+pub(crate) fn compaction(outcome: &'static str) {
+    counter!(COMPACTIONS.name, "outcome" => outcome).increment(1);
 }
 
 /// A closed set of words for what an answer means.

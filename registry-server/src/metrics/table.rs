@@ -122,6 +122,32 @@ pub(super) const STORE_PROVEN: Metric = metric(
     &[],
     "1 when the store has shown that it keeps its promises.",
 );
+pub(super) const CATALOG_CRATES: Metric =
+    metric("supercargo_registry_catalog_crates", Kind::Gauge, &[], "Crates that search knows.");
+pub(super) const CATALOG_PENDING: Metric = metric(
+    "supercargo_registry_catalog_pending",
+    Kind::Gauge,
+    &[],
+    "Crate records that search has to read again: announced and not committed yet, or damaged.",
+);
+pub(super) const DOWNLOADS_FLUSHED: Metric = metric(
+    "supercargo_registry_downloads_flushed_total",
+    Kind::Counter,
+    &[],
+    "Downloads that were counted by this process and are in the store.",
+);
+pub(super) const DOWNLOADS_FOLDED: Metric = metric(
+    "supercargo_registry_downloads_folds_total",
+    Kind::Counter,
+    &["outcome"],
+    "Attempts to add up downloads: `stored`, `not_due`, `nothing` to add, `overtaken` by another replica, `unclear`, or why not.",
+);
+pub(super) const COMPACTIONS: Metric = metric(
+    "supercargo_registry_catalog_compactions_total",
+    Kind::Counter,
+    &["outcome"],
+    "Attempts to write the list of crates for search to the store: `stored`, `overtaken` by another replica, `unclear`, or why not.",
+);
 
 /// Every metric there is, in the order in which the documentation shows them.
 pub const METRICS: &[Metric] = &[
@@ -140,6 +166,11 @@ pub const METRICS: &[Metric] = &[
     STORE_CALLS,
     STORE_CALL_DURATION,
     STORE_PROVEN,
+    CATALOG_CRATES,
+    CATALOG_PENDING,
+    COMPACTIONS,
+    DOWNLOADS_FLUSHED,
+    DOWNLOADS_FOLDED,
 ];
 
 /// The table as GitHub Markdown, as it stands in the README.

@@ -125,6 +125,7 @@ impl Registry {
         T: Send,
     {
         let result = self.attempts(&commit, known, &mut decide).await;
+        self.note_change(&commit.key);
         let outcome = match &result {
             Ok(_) => "ok",
             Err(error) => error.label(),

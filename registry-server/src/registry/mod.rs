@@ -3,6 +3,7 @@
 //! - `documents`: crate and token records, read from memory or from the store.
 //! - [`commit`]: the one loop that changes anything; everything that writes a record or a token goes through it. `steps`: one attempt of it.
 //! - `publish`, `yank`, `owners`, `tokens`: one closure each over the state that it replaces.
+//! - `downloads`: counts them.
 //! - `index`, `download`, `search`: reads; [`crate::replicas`] makes any number of replicas agree.
 //! - `authorise`: from a token's text to a principal, and the one decision on every route.
 //! - `storage`, `metered`, `format`, `readiness`: the open store, counted and timed, and what has to hold before the first request.
@@ -12,6 +13,7 @@ mod authorise;
 mod commit;
 mod documents;
 mod download;
+mod downloads;
 mod error;
 mod format;
 mod index;
@@ -34,11 +36,12 @@ use tokio_util::task::TaskTracker;
 use self::commit::{Turns, pause};
 use self::documents::{Documents, Known};
 pub use self::download::Download;
+pub use self::downloads::{Downloads, Folded};
 pub use self::error::RegistryError;
 pub use self::index::Index;
 use self::metered::Metered;
 pub use self::publish::{Published, Ticket, Upload};
-pub use self::search::{Found, SearchHit};
+pub use self::search::{Compacted, Found, Hit, Query, QueryError};
 pub use self::storage::{Storage, StorageError};
 // What an upload is made of: whoever takes one in needs the words, not the store.
 use crate::access::Visibility;
@@ -78,6 +81,7 @@ pub struct Registry {
     turns: Turns,
     readiness: watch::Sender<Verdict>,
     search: search::Catalog,
+    downloads: Downloads,
     /// Changes under way: they go on when their client goes away, and a drain waits for them.
     writes: TaskTracker,
 }
@@ -111,7 +115,10 @@ impl Registry {
         let alone = !storage.is_shared();
         let ground = Ground { store: store.clone(), alone, peers, time, entropy: entropy.clone() };
         let replica = Replica::new(ground, settings);
+        let downloads =
+            Downloads::new(store.clone(), clock.clone(), replica.time().clone(), entropy.clone(), Default::default());
         Self {
+            downloads,
             documents: Documents::new(store.clone(), replica.clone(), entropy.clone()),
             store,
             provable: storage.provable(),

@@ -1,54 +1,61 @@
-//! Search: a listing of all records, of which only those that changed since the last look are read.
+//! Search: from memory, after what has changed is read again.
 //!
-//! One LIST request per thousand crates and search; the results of what a listing shows are as fresh as the listing. Searches that come
-//! while one is listing share the next listing. It goes on when its client goes away, and keeps every record that it has read: the
-//! first search of a replica may take longer than a client waits.
+//! What search knows is a [`catalog`](crate::catalog). It is loaded from the store once (`load`), follows the changes that the head announces and
+//! those of this process (`refresh`), and is written to the store again when enough has changed (`compact`). A process that is alone
+//! over its store keeps no catalog there: its records are next to it.
+//!
+//! A search shows every change that this process has acknowledged before, and those of others from their announcement on, a poll of the head
+//! later. Searches that come while records are read share that; it goes on when its client goes away. One damaged record harms nobody
+//! else: search leaves it out, and looks again after a minute.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+mod compact;
+mod load;
+mod refresh;
 
-use futures::StreamExt;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
 use tokio::time::Instant;
 
-use super::documents::Purpose;
+pub use self::compact::Compacted;
+use self::compact::Compaction;
 use super::{Registry, RegistryError};
-use crate::access::{Action, Principal};
-use crate::krate::{Canonical, CrateName, Owner, Record};
-use crate::store::{Entry, Etag, Key, Prefix, StoreErrorKind, list_all};
+use crate::access::{Principal, Reader};
+use crate::catalog::{Follow, Table};
+pub use crate::catalog::{Found, Hit, Query, QueryError};
+use crate::krate::Canonical;
+use crate::metrics;
+use crate::store::{Etag, Key};
 
-/// How many changed records are read at once.
-const READS_AT_ONCE: usize = 16;
+/// How long a search waits for a catalog that is being loaded. Cargo gives up after 30 s.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a search answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// The best hits.
-    pub hits: Vec<SearchHit>,
-    /// How many crates fit, of those that the caller may read.
-    pub total: usize,
-}
-
-/// One crate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SearchHit {
-    /// As its author spells it.
-    pub name: String,
-    /// The version to show.
-    pub max_version: String,
-    /// Its description, if it has one.
-    pub description: Option<String>,
-}
-
-/// What is known of all crates; refreshed by each search.
+/// What search knows of all crates.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     /// Held while a refresh runs: there is one at a time.
     last: Arc<tokio::sync::Mutex<Option<Refresh>>>,
-    rows: RwLock<Rows>,
+    state: Mutex<State>,
+    table: RwLock<Table>,
+    compaction: tokio::sync::Mutex<Compaction>,
 }
 
-type Rows = BTreeMap<Canonical, Row>;
+#[derive(Debug, Default)]
+struct State {
+    /// All crates are in the table.
+    loaded: bool,
+    /// The stored catalog is in the table, or there is none that can be used: it is asked for once.
+    stored_read: bool,
+    follow: Follow,
+    /// Records that search does not show, as they were when they were read.
+    hidden: BTreeMap<Canonical, Etag>,
+    /// A new base is being built.
+    rebasing: bool,
+    /// Rows that changed since the stored catalog, and when the first did.
+    changes: usize,
+    changed_at: Option<Duration>,
+}
 
 /// A refresh that has ended.
 #[derive(Debug)]
@@ -58,61 +65,54 @@ struct Refresh {
     result: Result<(), RegistryError>,
 }
 
-#[derive(Debug)]
-struct Row {
-    /// What was read; `None` if it has to be read again even if it stays the same.
-    etag: Option<Etag>,
-    /// `None` for a record that cannot be read or that is not visible: it harms nobody else.
-    shown: Option<Shown>,
-}
-
-#[derive(Debug, Clone)]
-struct Shown {
-    name: CrateName,
-    owners: std::collections::BTreeSet<Owner>,
-    hit: SearchHit,
-    /// Lower case: name, keywords, description.
-    text: String,
-    keywords: Vec<String>,
-}
-
 impl Registry {
-    /// The crates that fit all words of `query` and that the caller may read, the best first.
+    /// The crates that fit all words of `query` and that the caller may read.
     ///
     /// # Errors
-    /// The store does not answer.
-    pub async fn search(
-        self: &Arc<Self>,
-        principal: &Principal,
-        query: &str,
-        limit: usize,
-    ) -> Result<Found, RegistryError> {
+    /// The store does not answer, or the catalog is not there yet.
+    pub async fn search(self: &Arc<Self>, principal: &Principal, query: &Query) -> Result<Found, RegistryError> {
         self.check_ready()?;
-        self.refresh_since(Instant::now()).await?;
-        let words: Vec<String> = query.to_lowercase().split_whitespace().map(str::to_owned).collect();
-        let readable =
-            |shown: &&Shown| self.authorise(principal, Action::Read, &shown.name, Some(&shown.owners)).is_ok();
-        let rows = self.search.read();
-        let mut fitting: Vec<_> = rows
-            .values()
-            .filter_map(|row| row.shown.as_ref())
-            .filter_map(|shown| Some((rank(shown, &words)?, shown)))
-            .filter(|(_, shown)| readable(shown))
-            .collect();
-        fitting.sort_by_key(|(rank, shown)| (Reverse(*rank), shown.name.as_str()));
-        let hits = fitting.iter().take(limit).map(|(_, shown)| shown.hit.clone()).collect();
-        Ok(Found { hits, total: fitting.len() })
+        if !self.is_catalog_current() {
+            let refreshed = tokio::time::timeout(PATIENCE, self.refresh_since(Instant::now(), true));
+            refreshed.await.map_err(|_| {
+                RegistryError::NotReady(
+                    "it is still reading its list of crates; repeat the command in a few seconds".into(),
+                )
+            })??;
+        }
+        let reader = Reader::new(principal, self.visibility, self.clock.now());
+        let may_read = |name: &str| reader.may_read(name);
+        let readable: Option<&dyn Fn(&str) -> bool> = if reader.reads_all() { None } else { Some(&may_read) };
+        Ok(self.search.read().search(query, readable))
+    }
+
+    /// Shows these numbers of downloads from now on, by canonical name. Waits for the list of crates.
+    pub(super) async fn show_sums(self: &Arc<Self>, sums: &HashMap<String, u64>) -> Result<(), RegistryError> {
+        self.refresh_since(Instant::now(), false).await?;
+        self.search.set_downloads(sums);
+        Ok(())
+    }
+
+    /// Whether nothing has to be read before a search.
+    fn is_catalog_current(&self) -> bool {
+        // First the lease, then the head: in the other order a change between the two would be missed.
+        if !self.replica.is_current() {
+            return false;
+        }
+        let (head, now) = (self.replica.newest(), self.replica.time().now());
+        let state = self.search.state();
+        state.loaded && state.follow.is_current(head.as_ref().map(|seen| &seen.head), now)
     }
 
     /// Makes sure that a refresh has begun after `arrived`, and ended well.
-    async fn refresh_since(self: &Arc<Self>, arrived: Instant) -> Result<(), RegistryError> {
+    async fn refresh_since(self: &Arc<Self>, arrived: Instant, for_search: bool) -> Result<(), RegistryError> {
         // In turn: whoever waits here while a refresh runs begins the next, and those behind find that it began after them.
         let mut last = self.search.last.clone().lock_owned().await;
         if last.as_ref().is_none_or(|last| last.begun <= arrived) {
             let registry = self.clone();
             let refresh = async move {
                 let begun = Instant::now();
-                let result = registry.refresh().await;
+                let result = registry.refresh(for_search).await;
                 *last = Some(Refresh { begun, result });
                 last
             };
@@ -124,100 +124,35 @@ impl Registry {
         last.as_ref().map_or(Ok(()), |last| last.result.clone())
     }
 
-    async fn refresh(&self) -> Result<(), RegistryError> {
-        let listed: BTreeMap<Canonical, Etag> =
-            list_all(&*self.store, &Prefix::Crates).await?.into_iter().filter_map(canonical_of).collect();
-        let changed: Vec<_> = {
-            let mut rows = self.search.write();
-            rows.retain(|name, _| listed.contains_key(name));
-            let is_known =
-                |name: &Canonical, etag: &Etag| rows.get(name).is_some_and(|row| row.etag.as_ref() == Some(etag));
-            listed.into_iter().filter(|(name, etag)| !is_known(name, etag)).collect()
-        };
-        let reads = changed.into_iter().map(|(name, etag)| async move { (self.row(&name, etag).await, name) });
-        let mut reads = futures::stream::iter(reads).buffer_unordered(READS_AT_ONCE);
-        while let Some((row, name)) = reads.next().await {
-            // Each is kept at once: if the next cannot be read, the search after this one has less to do.
-            self.search.write().insert(name, row?);
+    /// A record was changed by this process, or may have been: before that is acknowledged.
+    pub(super) fn note_change(&self, key: &Key) {
+        if let Key::Crate(name) = key
+            && let Some(name) = Canonical::parse(name.as_str())
+        {
+            self.search.state().follow.note_own(name);
         }
-        Ok(())
-    }
-
-    async fn row(&self, name: &Canonical, listed: Etag) -> Result<Row, RegistryError> {
-        let key = Key::krate(name.as_str()).expect("a canonical name is a key segment");
-        let (reason, etag) = match self.documents.read::<Record>(&key, Purpose::Other).await {
-            Ok(Some(state)) => return Ok(Row { etag: Some(state.etag.clone()), shown: show(&state.document) }),
-            Ok(None) => return Ok(Row { etag: Some(listed), shown: None }),
-            Err(RegistryError::Broken { reason, .. }) => (reason, Some(listed)),
-            Err(RegistryError::Store(error)) => match error.kind() {
-                StoreErrorKind::Corrupt | StoreErrorKind::TooLarge => (error.to_string(), Some(listed)),
-                // May be about this object alone, and be mended without a change of it.
-                StoreErrorKind::Denied | StoreErrorKind::Rejected => (error.to_string(), None),
-                // About the whole store.
-                StoreErrorKind::Unavailable | StoreErrorKind::Throttled | StoreErrorKind::NoBucket => {
-                    return Err(error.into());
-                }
-            },
-            Err(error) => return Err(error),
-        };
-        tracing::error!(%key, reason, "a crate record cannot be read; search leaves it out");
-        Ok(Row { etag, shown: None })
     }
 }
 
 impl Catalog {
-    fn read(&self) -> RwLockReadGuard<'_, Rows> {
-        self.rows.read().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Rows> {
-        self.rows.write().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn canonical_of(entry: Entry) -> Option<(Canonical, Etag)> {
-    match entry.key {
-        Key::Crate(name) => Some((Canonical::parse(name.as_str())?, entry.etag)),
-        _ => None,
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn show(record: &Record) -> Option<Shown> {
-    if !record.is_visible() {
-        return None;
+    /// Shows these numbers of downloads from now on, by canonical name.
+    fn set_downloads(&self, sums: &HashMap<String, u64>) {
+        self.write().set_downloads(|name| sums.get(name).copied().unwrap_or(0));
     }
-    let about = record.about();
-    let hit = SearchHit {
-        name: record.name().to_string(),
-        max_version: record.max_version()?.to_string(),
-        description: about.description.clone(),
-    };
-    let keywords: Vec<_> = about.keywords.iter().map(|keyword| keyword.to_lowercase()).collect();
-    let text = format!(
-        "{} {} {}",
-        record.canonical(),
-        keywords.join(" "),
-        hit.description.as_deref().unwrap_or_default().to_lowercase()
-    );
-    Some(Shown { name: record.name().clone(), owners: record.owners().clone(), hit, text, keywords })
-}
 
-/// How well a crate fits; `None` if a word is nowhere in it. Name before keyword before description.
-fn rank(shown: &Shown, words: &[String]) -> Option<u8> {
-    let name = shown.name.canonical();
-    let name = name.as_str();
-    let mut best = 0;
-    for word in words {
-        // `-` and `_` are one in names; a description is searched as it was written.
-        let canonical = word.replace('-', "_");
-        best = best.max(match () {
-            () if name == canonical => 5,
-            () if name.starts_with(&canonical) => 4,
-            () if name.contains(&canonical) => 3,
-            () if shown.keywords.contains(word) => 2,
-            () if shown.text.contains(word.as_str()) => 1,
-            () => return None,
-        });
+    fn tell_size(&self) {
+        metrics::catalog(self.read().len(), self.state().follow.pending());
     }
-    Some(best)
 }

@@ -195,6 +195,11 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
         self.memory().serve_registry(id, self.ground.time.now());
     }
 
+    /// The id of the registry that is served; empty before it is known.
+    pub fn registry(&self) -> String {
+        self.memory().registry().to_owned()
+    }
+
     /// The newest head that is known.
     pub fn newest(&self) -> Option<Arc<Seen>> {
         self.memory().newest().cloned()

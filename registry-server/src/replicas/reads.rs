@@ -38,6 +38,13 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
         self.memory().get(key, now)
     }
 
+    /// Whether memory may be served now: then the newest head is at most a lease old. Asking counts as traffic, which renews the lease.
+    pub fn is_current(&self) -> bool {
+        self.note_traffic();
+        let now = self.ground.time.now();
+        self.memory().holds(now)
+    }
+
     /// What memory has, whatever the lease: for whoever has just proven it ([`Replica::prove`]), or may serve old states.
     pub fn recall(&self, key: &Key) -> Option<V> {
         self.memory().entries().get(key)

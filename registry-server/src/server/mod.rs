@@ -38,6 +38,8 @@ const SETTLE_SILENCE: Duration = Duration::from_secs(1);
 const SETTLE_SHARE: u32 = 5;
 /// How long the last answers on the internal listener may take.
 const INTERNAL_DRAIN: Duration = Duration::from_secs(1);
+/// How long storing the last counts of downloads may take.
+const COUNTS_DRAIN: Duration = Duration::from_secs(2);
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// How to stop.
@@ -150,6 +152,8 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
     registry.open().await?;
     background.tasks.spawn(registry.clone().keep_proven(background.proof.clone()));
     background.tasks.spawn(registry.clone().keep_up(background.stop.clone()));
+    background.tasks.spawn(registry.clone().keep_searchable(background.stop.clone()));
+    background.tasks.spawn(registry.clone().keep_counting(background.stop.clone()));
     background.spawn_upkeep();
 
     let draining = Arc::new(AtomicBool::new(false));
@@ -298,6 +302,9 @@ impl Supervisor {
             tracing::warn!("the time to drain is over; cutting what is still under way");
             public_stops.abort.cancel();
             let _ = public_task.await;
+        }
+        if tokio::time::timeout(COUNTS_DRAIN, self.registry.finish_counting()).await.is_err() {
+            tracing::warn!("the last downloads could not be stored in time; they are not counted");
         }
         internal_stops.accept.cancel();
         if tokio::time::timeout(INTERNAL_DRAIN, &mut internal_task).await.is_err() {

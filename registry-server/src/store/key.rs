@@ -6,6 +6,10 @@
 //! | `v1/crate/{h2}/{canon}` | compare-and-swap | the crate record |
 //! | `v1/blob/{canon}/{version}/{sha256}-{ulid}` | plain, never the same key twice | the `.crate` file |
 //! | `v1/token/{h2}/{sha256}` | compare-and-swap | a token, by its hash |
+//! | `v1/catalog/{seq}-{ulid}` | plain, never the same key twice | what search knows of all crates |
+//! | `v1/catalog/current` | compare-and-swap | which catalog file counts |
+//! | `v1/downloads/delta/{ulid}/{number}` | plain, never the same key with other bytes | downloads that one process counted |
+//! | `v1/downloads/total` | compare-and-swap | all downloads, and which deltas are in it |
 //! | `v1/probe/{ulid}/{name}` | any | the start-up proof; deleted when it ends |
 //!
 //! `h2` is the first two hexadecimal digits of a SHA-256: of the canonical name for a crate, the digest itself for a token. It
@@ -54,6 +58,19 @@ pub enum Key {
     },
     /// A token, by the SHA-256 of its text.
     Token(Sha256Digest),
+    /// Which catalog file counts.
+    CatalogCurrent,
+    /// What search knows of all crates, as one compaction wrote it.
+    Catalog(CatalogFile),
+    /// All downloads, and which deltas are in it.
+    DownloadsTotal,
+    /// Downloads that one process counted.
+    DownloadsDelta {
+        /// The process, or one of its lives as a counter.
+        counter: Ulid,
+        /// Its deltas are numbered from 1, without gaps.
+        number: u64,
+    },
     /// An object of one run of the start-up proof (or of the store contract).
     Probe {
         /// The run.
@@ -72,8 +89,21 @@ pub enum Prefix {
     Blobs(CanonicalName),
     /// `v1/token/`: all tokens.
     Tokens,
+    /// `v1/catalog/`: the catalog files, and `current`.
+    Catalogs,
+    /// `v1/downloads/delta/`: all deltas.
+    DownloadsDeltas,
     /// `v1/probe/{run}/`: the objects of one run of the proof.
     Probe(Ulid),
+}
+
+/// The name of a catalog file. Their order is that of their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CatalogFile {
+    /// Its number: one more than that of the file that it was to replace.
+    pub seq: u64,
+    /// The attempt that wrote it: makes the key unique for ever.
+    pub attempt: Ulid,
 }
 
 /// A crate's canonical name in a key: lower case, `_` for `-`.
@@ -184,6 +214,15 @@ impl Key {
                     attempt: Ulid::from_string(attempt).ok()?,
                 }
             }
+            ["v1", "catalog", "current"] => Self::CatalogCurrent,
+            ["v1", "catalog", file] => {
+                let (seq, attempt) = file.split_once('-')?;
+                Self::Catalog(CatalogFile { seq: seq.parse().ok()?, attempt: Ulid::from_string(attempt).ok()? })
+            }
+            ["v1", "downloads", "total"] => Self::DownloadsTotal,
+            ["v1", "downloads", "delta", counter, number] => {
+                Self::DownloadsDelta { counter: Ulid::from_string(counter).ok()?, number: number.parse().ok()? }
+            }
             ["v1", "token", _, sha256] => Self::Token(Sha256Digest::from_hex(sha256)?),
             ["v1", "probe", run, name] => Self::probe(Ulid::from_string(run).ok()?, name).ok()?,
             _ => return None,
@@ -206,6 +245,10 @@ impl fmt::Display for Key {
                 write!(f, "v1/blob/{}/{}/{sha256}-{attempt}", krate.0, version.0)
             }
             Self::Token(sha256) => write!(f, "v1/token/{}/{sha256}", &sha256.to_string()[..2]),
+            Self::CatalogCurrent => f.write_str("v1/catalog/current"),
+            Self::Catalog(CatalogFile { seq, attempt }) => write!(f, "v1/catalog/{seq:020}-{attempt}"),
+            Self::DownloadsTotal => f.write_str("v1/downloads/total"),
+            Self::DownloadsDelta { counter, number } => write!(f, "v1/downloads/delta/{counter}/{number:020}"),
             Self::Probe { run, name } => write!(f, "v1/probe/{run}/{}", name.0),
         }
     }
@@ -217,6 +260,8 @@ impl fmt::Display for Prefix {
             Self::Crates => f.write_str("v1/crate/"),
             Self::Blobs(name) => write!(f, "v1/blob/{}/", name.0),
             Self::Tokens => f.write_str("v1/token/"),
+            Self::Catalogs => f.write_str("v1/catalog/"),
+            Self::DownloadsDeltas => f.write_str("v1/downloads/delta/"),
             Self::Probe(run) => write!(f, "v1/probe/{run}/"),
         }
     }

@@ -42,7 +42,7 @@ pub use self::digest::Sha256Digest;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::etag::Etag;
 pub use self::file::FileStore;
-pub use self::key::{Key, KeyError, Prefix};
+pub use self::key::{CatalogFile, Key, KeyError, Prefix};
 pub use self::memory::MemoryStore;
 pub use self::prefix::{KeyPrefix, KeyPrefixError};
 pub use self::s3::S3Store;

@@ -35,7 +35,11 @@ fn word(decision: &Decision) -> String {
 
 /// Answers for read, publish, yank, owners.
 fn answers(principal: &Principal, owners: Option<&BTreeSet<Owner>>, visibility: Visibility) -> [String; 4] {
-    let name = "foo-bar".parse().unwrap();
+    let name: CrateName = "foo-bar".parse().unwrap();
+    let reads = decide(principal, Action::Read, Target { name: &name, owners }, visibility, at(NOW));
+    let reader = Reader::new(principal, visibility, at(NOW));
+    assert_eq!(reader.may_read("foo_bar"), reads == Decision::Allowed, "whoever asks about many crates");
+    assert!(!reader.reads_all() || reads == Decision::Allowed);
     [Action::Read, Action::Publish, Action::Yank, Action::ChangeOwners]
         .map(|action| word(&decide(principal, action, Target { name: &name, owners }, visibility, at(NOW))))
 }

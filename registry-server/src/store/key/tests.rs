@@ -28,6 +28,13 @@ fn every_key_has_its_place() {
         (blob("1.0.0+build.5"), format!("v1/blob/foo_bar/1.0.0_build.5/{EMPTY}-{}", ulid())),
         (blob("1.0.0-rc.1+a-b"), format!("v1/blob/foo_bar/1.0.0-rc.1_a-b/{EMPTY}-{}", ulid())),
         (Key::Token(Sha256Digest::of(b"")), format!("v1/token/e3/{EMPTY}")),
+        (Key::CatalogCurrent, "v1/catalog/current".to_owned()),
+        (Key::Catalog(CatalogFile { seq: 42, attempt: ulid() }), format!("v1/catalog/00000000000000000042-{}", ulid())),
+        (Key::DownloadsTotal, "v1/downloads/total".to_owned()),
+        (
+            Key::DownloadsDelta { counter: ulid(), number: 7 },
+            format!("v1/downloads/delta/{}/00000000000000000007", ulid()),
+        ),
         (Key::probe(ulid(), "race-1").unwrap(), format!("v1/probe/{}/race-1", ulid())),
     ];
     for (key, text) in table {
@@ -37,6 +44,8 @@ fn every_key_has_its_place() {
     assert_eq!(Prefix::Crates.to_string(), "v1/crate/");
     assert_eq!(Prefix::Blobs(CanonicalName::new("serde").unwrap()).to_string(), "v1/blob/serde/");
     assert_eq!(Prefix::Tokens.to_string(), "v1/token/");
+    assert_eq!(Prefix::Catalogs.to_string(), "v1/catalog/");
+    assert_eq!(Prefix::DownloadsDeltas.to_string(), "v1/downloads/delta/");
     assert_eq!(Prefix::Probe(ulid()).to_string(), format!("v1/probe/{}/", ulid()));
 }
 
@@ -60,6 +69,9 @@ fn what_is_not_ours_does_not_parse() {
         lower_ulid.as_str(),
         "v1/token/e3/e3",
         "v1/token/E3/E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
+        "v1/catalog/42-01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "v1/catalog/+0000000000000000042-01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "v1/downloads/delta/01ARZ3NDEKTSV4RRFFQ69G5FAV/7",
         "v1/probe/x/y",
         "v1/probe/01ARZ3NDEKTSV4RRFFQ69G5FAV/UPPER",
         "v1/probe/01ARZ3NDEKTSV4RRFFQ69G5FAV/../../x",
@@ -106,7 +118,7 @@ proptest! {
 
     /// No key is another's directory: some stores cannot hold both.
     #[test]
-    fn parsing_is_exact(text in "v1/(crate|blob|token|probe|meta)/[a-z0-9./_-]{0,40}") {
+    fn parsing_is_exact(text in "v1/(crate|blob|token|probe|meta|catalog|downloads)/[a-z0-9./_-]{0,40}") {
         if let Some(key) = Key::parse(&text) {
             prop_assert_eq!(key.to_string(), text);
         }
