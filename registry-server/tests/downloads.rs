@@ -16,7 +16,6 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use support::client::send;
 use supercargo_registry::access::Verb;
 use supercargo_registry::ambient::{Clock, Entropy, Monotonic};
 use supercargo_registry::downloads::{Mutant, Rules, Total};
@@ -26,6 +25,7 @@ use supercargo_registry::store::faulty::{Call, Fault, Faulty, Rates};
 use supercargo_registry::store::{
     Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Store, StoreError, list_all,
 };
+use support::client::send;
 use tokio::time::Instant;
 
 /// Seeds of an ordinary test run.
@@ -300,7 +300,8 @@ async fn what_was_downloaded_shows_in_search() {
     let shown = async {
         loop {
             let found = ask(server.running.public, "GET", "/api/v1/crates?q=", "").await.json();
-            let counts: Vec<_> = found["crates"].as_array().unwrap().iter().map(|hit| hit["downloads"].clone()).collect();
+            let counts: Vec<_> =
+                found["crates"].as_array().unwrap().iter().map(|hit| hit["downloads"].clone()).collect();
             if counts != [0, 0] {
                 return counts;
             }
