@@ -45,10 +45,15 @@ impl Registry {
         Ok(())
     }
 
+    /// Makes sure that the newest head is known. Where index files may be a little old while the store cannot be reached, what search knows
+    /// may be so too; then not every search waits to find that out.
     async fn ask_for_head(&self) -> Result<(), RegistryError> {
+        let tolerated = || self.replica.may_serve_unproven();
+        if self.replica.is_cut_off() && tolerated() {
+            return Ok(());
+        }
         match self.replica.prove().await {
-            // What is known is as old as the index files that are served then.
-            Err(error) if error.kind().is_transient() && self.replica.may_serve_unproven() => Ok(()),
+            Err(error) if error.kind().is_transient() && tolerated() => Ok(()),
             other => Ok(other?),
         }
     }
