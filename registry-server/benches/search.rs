@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use supercargo_registry::catalog::{Base, Query, Row, Table};
+use supercargo_registry::catalog::{Base, Query, Row, Table, file};
 use supercargo_registry::krate::{Canonical, CrateName};
 use supercargo_registry::store::Etag;
 
@@ -149,6 +149,12 @@ fn main() {
         let (built, memory) = (begun.elapsed(), base.memory());
         println!("{count} crates: {} bytes each in memory, built in {built:.0?}", memory / count);
         let mut table = Table::from(base);
+        let begun = Instant::now();
+        let stored = file::encode("r", &table.snapshot()).unwrap();
+        let (encoded, begun) = (begun.elapsed(), Instant::now());
+        file::decode(&stored, "r").unwrap();
+        let decoded = begun.elapsed();
+        println!("  {} kB stored, written in {encoded:.0?}, read in {decoded:.0?}", stored.len() / 1000);
         // As many that have changed since as there ever are.
         for row in rows.values().step_by(count / (64 + count / 128) + 1) {
             table.put(row.clone());

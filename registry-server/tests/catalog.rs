@@ -6,16 +6,21 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use supercargo_registry::access::{Principal, Verb, Visibility};
 use supercargo_registry::ambient::{Clock, Entropy, Monotonic};
 use supercargo_registry::catalog::Current;
+use supercargo_registry::krate::Record;
 use supercargo_registry::registry::{Compacted, Query, Registry, Replication, Storage};
 use supercargo_registry::replicas::Settings;
-use supercargo_registry::store::faulty::{Call, Fault, Faulty};
-use supercargo_registry::store::{Body, Cond, Get, Key, MemoryStore, Put, Store};
+use supercargo_registry::store::faulty::{Call, Fault, Faulty, Rates};
+use supercargo_registry::store::{Body, Cond, Get, Key, MemoryStore, Prefix, Put, Store, list_all};
 use tokio_util::sync::CancellationToken;
 
 type TestStore = Arc<Faulty<MemoryStore>>;
@@ -94,7 +99,7 @@ async fn replica(store: &TestStore, seed: u64) -> Arc<Registry> {
     let storage = Storage::ToProve(store.clone());
     let entropy = Entropy::seeded(seed);
     let registry = Registry::replicated(&storage, Visibility::Private, replication, Clock::system(), entropy);
-    assert!(registry.open_now().await.is_proven());
+    while !registry.open_now().await.is_proven() {}
     Arc::new(registry)
 }
 
@@ -133,17 +138,18 @@ async fn after_missed_changes_only_what_differs_is_read() {
     let second = bench.replica(2).await;
     bench.found(&second).await;
     assert_eq!(compact(&second).await, Compacted::Stored);
+    bench.publish("c", "2.0.0").await;
     for number in 0..RING {
         bench.publish("b", &format!("2.0.{number}")).await;
     }
     let last = format!("b 2.0.{}", RING - 1);
-    let expected = ["a 1.0.0", &last, "c 1.0.0"];
+    let expected = ["a 1.0.0", &last, "c 2.0.0"];
     for (registry, start) in
         [(second, vec!["Get head"]), (bench.replica(3).await, vec!["Get current", "Get catalog", "Get head"])]
     {
         let (found, calls) = bench.found_by(&registry).await;
         assert_eq!(found, expected);
-        assert_eq!(calls, [start, vec!["Get head", "List crates", "Get b"]].concat());
+        assert_eq!(calls, [start, vec!["Get head", "List crates", "Get b", "Get c"]].concat());
     }
 }
 
@@ -322,4 +328,148 @@ async fn in_the_background_it_is_loaded_and_written_and_then_the_store_is_left_i
     assert!(calls.is_empty(), "{calls:?}");
     stop.cancel();
     task.await.unwrap();
+}
+
+/// Replicas that publish, search, write the catalog and are replaced, over a store that loses calls and answers, and carries some out late.
+struct Story {
+    bench: Bench,
+    dice: StdRng,
+    replicas: Vec<Arc<Registry>>,
+    born: u64,
+    /// The last version of each crate that anybody tried to publish, and the last that was acknowledged.
+    versions: BTreeMap<&'static str, (u64, u64)>,
+    searches: usize,
+}
+
+impl Story {
+    async fn new(seed: u64) -> Self {
+        let bench = Bench::new(&[]).await;
+        let replicas = vec![bench.replica(2).await, bench.replica(3).await, bench.replica(4).await];
+        let dice = StdRng::seed_from_u64(seed);
+        let mut story = Self { bench, dice, replicas, born: 5, versions: BTreeMap::new(), searches: 0 };
+        // The store throws dice of its own; other stories have other ones.
+        for _ in 0..seed % 16 {
+            story.bench.store.set_rates(Rates::rough());
+            story.search(0).await;
+        }
+        story.bench.store.set_rates(Rates::rough());
+        story
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.dice.random_range(0..bound)
+    }
+
+    async fn step(&mut self) -> Result<(), String> {
+        let who = self.below(self.replicas.len());
+        match self.below(10) {
+            0..4 => self.publish(who).await,
+            4..7 => {
+                self.search(who).await;
+                Ok(())
+            }
+            7 => {
+                drop(self.replicas[who].compact().await);
+                Ok(())
+            }
+            8 => {
+                self.born += 1;
+                self.replicas[who] = self.bench.replica(self.born).await;
+                Ok(())
+            }
+            _ => {
+                let millis = self.below(8000) as u64;
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// What a replica has acknowledged it shows.
+    async fn publish(&mut self, who: usize) -> Result<(), String> {
+        let name = ["a", "b-c", "Dd", "e", "f", "g"][self.below(6)];
+        let (tried, acknowledged) = self.versions.entry(name).or_default();
+        *tried += 1;
+        let number = *tried;
+        let registry = self.replicas[who].clone();
+        if support::publish(&registry, &self.bench.ann, name, &format!("0.0.{number}")).await.is_err() {
+            return Ok(());
+        }
+        *acknowledged = number;
+        for _ in 0..20 {
+            if let Some(found) = self.search(who).await {
+                let shown = found.get(name).copied().unwrap_or(0);
+                return if shown >= number {
+                    Ok(())
+                } else {
+                    Err(format!("{name} 0.0.{number} was published, and 0.0.{shown} is found"))
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// The patch number of each crate that is found; `None` if the store did not answer.
+    async fn search(&mut self, who: usize) -> Option<BTreeMap<String, u64>> {
+        let query = Query::new("", None, 1, 100).unwrap();
+        let found = self.replicas[who].search(&self.bench.ann, &query).await.ok()?;
+        self.searches += 1;
+        let number = |version: &str| version.rsplit('.').next().unwrap().parse().unwrap();
+        Some(found.hits.iter().map(|hit| (hit.row.name.to_string(), number(&hit.row.max_version))).collect())
+    }
+
+    /// When the weather is over, all find the same: what is in the store.
+    async fn end(mut self) -> Result<usize, String> {
+        self.bench.store.set_rates(Rates::default());
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        let mut records = BTreeMap::new();
+        for entry in list_all(self.bench.store.inner(), &Prefix::Crates).await.unwrap() {
+            let Get::Found(object) = self.bench.store.inner().get(&entry.key, None).await.unwrap() else { continue };
+            let record = Record::parse(&object.bytes(1 << 24).await.unwrap()).unwrap();
+            if let Some(version) = record.max_version().filter(|_| record.is_visible()) {
+                records.insert(
+                    record.name().to_string(),
+                    version.to_string().rsplit('.').next().unwrap().parse().unwrap(),
+                );
+            }
+        }
+        self.born += 1;
+        self.replicas.push(self.bench.replica(self.born).await);
+        for who in 0..self.replicas.len() {
+            let found = self.search(who).await.ok_or("the store is calm, and a search fails")?;
+            if found != records {
+                return Err(format!("replica {who} finds {found:?}, and there is {records:?}"));
+            }
+        }
+        let lost: BTreeSet<_> = self
+            .versions
+            .iter()
+            .filter(|(name, (_, last))| records.get(**name).copied().unwrap_or(0) < *last)
+            .collect();
+        if lost.is_empty() { Ok(self.searches) } else { Err(format!("lost: {lost:?}")) }
+    }
+}
+
+#[test]
+fn whatever_happens_search_finds_what_was_published() {
+    let seeds = match std::env::var("SUPERCARGO_SEED") {
+        Ok(seed) => seed.parse().unwrap()..seed.parse::<u64>().unwrap() + 1,
+        Err(_) => 0..30,
+    };
+    let mut searches = 0;
+    for seed in seeds {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let result = runtime.block_on(async {
+            let mut story = Story::new(seed).await;
+            for _ in 0..60 {
+                story.step().await?;
+            }
+            story.end().await
+        });
+        match result {
+            Ok(done) => searches += done,
+            Err(wrong) => panic!("SUPERCARGO_SEED={seed} replays this: {wrong}"),
+        }
+    }
+    assert!(searches > 300, "a story without searches shows nothing: {searches}");
 }

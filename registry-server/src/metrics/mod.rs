@@ -13,9 +13,9 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use self::table::{
-    BUILD_INFO, CATALOG_CRATES, CATALOG_PENDING, CLEARS, COMMIT_ATTEMPTS, COMMITS, COMPACTIONS, CONNECTIONS,
-    DOWNLOADS_FLUSHED, DOWNLOADS_FOLDED, EVICTIONS, HEAD_EDITS, HEAD_WRITES, PANICS, READS, REQUEST_DURATION, REQUESTS,
-    STORE_CALL_DURATION, STORE_CALLS, STORE_PROVEN,
+    BUILD_INFO, CATALOG_CHANGES, CATALOG_CRATES, CATALOG_PENDING, CLEARS, COMMIT_ATTEMPTS, COMMITS, COMPACTIONS,
+    CONNECTIONS, DOWNLOADS_FLUSHED, DOWNLOADS_FOLDED, EVICTIONS, HEAD_EDITS, HEAD_WRITES, PANICS, READS,
+    REQUEST_DURATION, REQUESTS, STORE_CALL_DURATION, STORE_CALLS, STORE_PROVEN,
 };
 pub use self::table::{Kind, METRICS, Metric, markdown};
 use crate::build;
@@ -136,8 +136,9 @@ pub(crate) fn store_proven(proven: bool) {
     gauge!(STORE_PROVEN.name).set(if proven { 1.0 } else { 0.0 });
 }
 
-/// Notes how many crates search knows, and how many records it has to read again.
-pub(crate) fn catalog(crates: usize, pending: usize) {
+/// Notes how many crates search knows, how many records it has to read again, and how many changes are not stored with the others yet.
+pub(crate) fn catalog(crates: usize, pending: usize, changes: usize) {
+    gauge!(CATALOG_CHANGES.name).set(changes as f64);
     gauge!(CATALOG_CRATES.name).set(crates as f64);
     gauge!(CATALOG_PENDING.name).set(pending as f64);
 }

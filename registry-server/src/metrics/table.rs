@@ -130,6 +130,12 @@ pub(super) const CATALOG_PENDING: Metric = metric(
     &[],
     "Crate records that search has to read again: announced and not committed yet, or damaged.",
 );
+pub(super) const CATALOG_CHANGES: Metric = metric(
+    "supercargo_registry_catalog_changes",
+    Kind::Gauge,
+    &[],
+    "Changes that the stored list of crates does not have yet, as far as this replica knows.",
+);
 pub(super) const DOWNLOADS_FLUSHED: Metric = metric(
     "supercargo_registry_downloads_flushed_total",
     Kind::Counter,
@@ -168,6 +174,7 @@ pub const METRICS: &[Metric] = &[
     STORE_PROVEN,
     CATALOG_CRATES,
     CATALOG_PENDING,
+    CATALOG_CHANGES,
     COMPACTIONS,
     DOWNLOADS_FLUSHED,
     DOWNLOADS_FOLDED,

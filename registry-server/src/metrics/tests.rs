@@ -19,7 +19,7 @@ fn count_everything() {
     read("memory");
     store_call("get", "found", Duration::from_millis(1));
     store_proven(true);
-    catalog(3, 1);
+    catalog(3, 1, 2);
     downloads_flushed(2);
     downloads_folded("stored");
     compaction("stored");

@@ -93,6 +93,14 @@ impl Registry {
         Ok(())
     }
 
+    fn tell_catalog_size(&self) {
+        let crates = self.search.read().len();
+        let state = self.search.state();
+        // Who is alone stores no list.
+        let changes = if self.replica.is_alone() { 0 } else { state.changes };
+        metrics::catalog(crates, state.follow.pending(), changes);
+    }
+
     /// Whether nothing has to be read before a search.
     fn is_catalog_current(&self) -> bool {
         // First the lease, then the head: in the other order a change between the two would be missed.
@@ -150,9 +158,5 @@ impl Catalog {
     /// Shows these numbers of downloads from now on, by canonical name.
     fn set_downloads(&self, sums: &HashMap<String, u64>) {
         self.write().set_downloads(|name| sums.get(name).copied().unwrap_or(0));
-    }
-
-    fn tell_size(&self) {
-        metrics::catalog(self.read().len(), self.state().follow.pending());
     }
 }

@@ -40,7 +40,7 @@ impl Registry {
             }
         }
         self.read_due(for_search).await?;
-        self.search.tell_size();
+        self.tell_catalog_size();
         self.rebase_if_wanted();
         Ok(())
     }
