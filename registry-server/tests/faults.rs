@@ -6,117 +6,27 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use supercargo_registry::access::{Principal, TokenSecret, Verb};
+use supercargo_registry::access::{TokenSecret, Verb};
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::config::Config;
-use supercargo_registry::krate::metadata::PublishMetadata;
+use supercargo_registry::krate::Owner;
 use supercargo_registry::krate::packed::Packed;
-use supercargo_registry::krate::release::OwnIndexUrls;
-use supercargo_registry::krate::tarball::{TarballLimits, Unpacked};
-use supercargo_registry::krate::{CrateName, Owner, Record, Release, Version};
-use supercargo_registry::registry::{Published, Registry, RegistryError, Storage, Upload};
+use supercargo_registry::registry::{RegistryError, Storage};
 use supercargo_registry::store::faulty::{Call, Fault, Faulty, Rates};
 use supercargo_registry::store::proof::{Provable, VerdictKind};
 use supercargo_registry::store::{
     Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Sha256Digest, Store, StoreError, list_all,
 };
+use support::crates::{audit, name, principal, publish, upload, version};
+use support::replicas::Bench;
 
 const RECORD: &str = "v1/crate/";
 const BLOB: &str = "v1/blob/";
-
-async fn principal(registry: &Registry, user: &str) -> Principal {
-    use Verb::{Owners, PublishNew, PublishUpdate, Read, Yank};
-    let token =
-        support::mint(registry, &Entropy::from_os(), user, &[Read, PublishNew, PublishUpdate, Yank, Owners], &["*"])
-            .await;
-    registry.authenticate(&token).await.expect("a good token")
-}
-
-fn name(text: &str) -> CrateName {
-    text.parse().expect("a name")
-}
-
-fn version(text: &str) -> Version {
-    text.parse().expect("a version")
-}
-
-/// A checked upload, as the HTTP layer makes one.
-fn upload(packed: &Packed) -> Upload {
-    let krate = packed.krate();
-    let (metadata, name, version) =
-        PublishMetadata::parse(packed.metadata.to_string().as_bytes()).expect("good metadata");
-    let limits = TarballLimits { unpacked_bytes_max: 1 << 20, entries_max: 100 };
-    let unpacked = Unpacked::open(&krate[..], krate.len() as u64, &name, &version, &limits).expect("a good tarball");
-    let release = Release::check(&metadata, &unpacked, &OwnIndexUrls::default()).expect("they agree");
-    Upload { release, sha256: Sha256Digest::of(&krate), body: Body::from(krate) }
-}
-
-async fn publish(registry: &Registry, principal: &Principal, packed: &Packed) -> Result<Published, RegistryError> {
-    let ticket = registry.may_publish(principal, &name(&packed.name)).await?;
-    registry.publish(ticket, upload(packed)).await
-}
-
-/// Reads everything in the store without faults and checks the invariants; per crate its lines as (version, checksum, yanked).
-async fn audit(store: &dyn Store) -> BTreeMap<String, Vec<(String, String, bool)>> {
-    let mut crates = BTreeMap::new();
-    for entry in list_all(store, &Prefix::Crates).await.expect("no faults") {
-        let Key::Crate(canonical) = entry.key.clone() else { panic!("{:?} below v1/crate/", entry.key) };
-        let Get::Found(object) = store.get(&entry.key, None).await.expect("no faults") else {
-            panic!("{} is listed", entry.key)
-        };
-        let record = Record::parse(&object.bytes(1 << 24).await.expect("whole")).expect("a readable record");
-        assert_eq!(record.canonical().as_str(), canonical.as_str(), "a record lies under its own name");
-        assert_eq!(record.rev(), record.ops().last().expect("every state has an op").rev, "`rev` counts the commits");
-        let ops: BTreeSet<_> = record.ops().iter().map(|op| op.op.as_str().to_owned()).collect();
-        assert_eq!(ops.len(), record.ops().len(), "an operation was applied twice");
-        let mut lines = Vec::new();
-        for line in record.index().expect("readable").lines() {
-            let stored = record.versions().get(&line.vers).expect("every line has a version record");
-            let key = Key::parse(&stored.blob).expect("a key");
-            let Get::Found(blob) = store.get(&key, None).await.expect("no faults") else { panic!("{key} dangles") };
-            let bytes = blob.bytes(1 << 24).await.expect("whole");
-            assert_eq!(
-                Sha256Digest::of(&bytes).to_string(),
-                line.cksum.to_string(),
-                "the bytes are those of the index"
-            );
-            lines.push((line.vers.to_string(), line.cksum.to_string(), line.yanked));
-        }
-        let unique: BTreeSet<_> = lines.iter().map(|(vers, ..)| vers).collect();
-        assert_eq!(unique.len(), lines.len(), "a version is in the index twice: {lines:?}");
-        crates.insert(record.name().to_string(), lines);
-    }
-    crates
-}
-
-struct Bench {
-    store: Arc<Faulty<MemoryStore>>,
-    registry: Arc<Registry>,
-    ann: Principal,
-}
-
-impl Bench {
-    async fn new() -> Self {
-        let store = Arc::new(Faulty::calm(MemoryStore::new()));
-        let registry = support::registry_in(store.clone(), 1).await;
-        let ann = principal(&registry, "ann").await;
-        Self { store, registry, ann }
-    }
-
-    async fn lines(&self) -> BTreeMap<String, Vec<(String, String, bool)>> {
-        audit(self.store.inner()).await
-    }
-
-    fn puts(&self, key: &str) -> usize {
-        self.store.calls().iter().filter(|(call, on, _)| *call == Call::Put && on.starts_with(key)).count()
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_is_recognised_as_our_own_write() {

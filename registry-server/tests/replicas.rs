@@ -6,161 +6,25 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb, Visibility};
-use supercargo_registry::ambient::{Clock, Entropy, Monotonic};
-use supercargo_registry::krate::metadata::PublishMetadata;
-use supercargo_registry::krate::packed::Packed;
+use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb};
+use supercargo_registry::ambient::Entropy;
+use supercargo_registry::krate::Record;
 use supercargo_registry::krate::record::OpId;
-use supercargo_registry::krate::release::OwnIndexUrls;
-use supercargo_registry::krate::tarball::{TarballLimits, Unpacked};
-use supercargo_registry::krate::{CrateName, Record, Release};
-use supercargo_registry::registry::{Registry, RegistryError, Replication, Storage, Upload};
-use supercargo_registry::replicas::head::Head;
-use supercargo_registry::replicas::{Ack, Mode, Notice, Peers, Settings};
-use supercargo_registry::store::faulty::{Call, Faulty};
-use supercargo_registry::store::{Body, Cond, Get, Key, MemoryStore, Put, Sha256Digest, Store};
+use supercargo_registry::registry::{Registry, RegistryError};
+use supercargo_registry::replicas::Mode;
+use supercargo_registry::store::{Body, Cond, Etag, Get, Key, Put, Store};
+use support::crates::{key, name, principal, publish_plain as publish, shown};
+use support::replicas::{Bench, LEASE, TestStore, until};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-
-const LEASE: Duration = Duration::from_secs(2);
-
-type TestStore = Arc<Faulty<MemoryStore>>;
-
-/// Replicas in one process, by address; those that are deaf hear nothing.
-#[derive(Clone, Default)]
-struct Room(Arc<Mutex<BTreeMap<String, (Weak<Registry>, bool)>>>);
-
-impl Room {
-    fn deafen(&self, address: &str) {
-        self.0.lock().unwrap().get_mut(address).expect("somebody is there").1 = true;
-    }
-}
-
-#[async_trait]
-impl Peers for Room {
-    async fn notify(&self, address: &str, notice: &Notice) -> Option<Ack> {
-        let (registry, deaf) = self.0.lock().unwrap().get(address)?.clone();
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        if deaf {
-            return None;
-        }
-        registry.upgrade()?.notice(notice).await
-    }
-}
-
-struct Bench {
-    store: TestStore,
-    room: Room,
-    ann: Principal,
-}
-
-impl Bench {
-    async fn new() -> Self {
-        let store = Arc::new(Faulty::calm(MemoryStore::new()));
-        let registry = support::registry_in(store.clone(), 1).await;
-        let ann = principal(&registry, "ann").await;
-        Self { store, room: Room::default(), ann }
-    }
-
-    async fn replica(&self, address: &str) -> Arc<Registry> {
-        self.replica_with(address, Mode::Strict).await
-    }
-
-    /// A replica that is a member.
-    async fn replica_with(&self, address: &str, mode: Mode) -> Arc<Registry> {
-        let settings = Settings { lease: LEASE, address: address.into(), mode, ..Settings::default() };
-        let replication = Replication { settings, peers: Arc::new(self.room.clone()), time: Monotonic::tokio() };
-        let storage = Storage::ToProve(self.store.clone());
-        let seed = u64::from(address.bytes().next().expect("a letter"));
-        let entropy = Entropy::seeded(seed);
-        let registry =
-            Arc::new(Registry::replicated(&storage, Visibility::Public, replication, Clock::system(), entropy));
-        assert!(registry.open_now().await.is_proven());
-        self.room.0.lock().unwrap().insert(address.into(), (Arc::downgrade(&registry), false));
-        tokio::spawn(registry.clone().keep_up(CancellationToken::new()));
-        until(|| registry.standing().role == "member").await;
-        registry
-    }
-
-    fn calls(&self) -> Vec<(Call, String)> {
-        self.store.calls().into_iter().map(|(call, key, _)| (call, key)).collect()
-    }
-
-    /// The calls to the store while `story` runs, but for polls of the head, which time makes.
-    async fn calls_of<T>(&self, story: impl Future<Output = T>) -> (T, Vec<String>) {
-        let before = self.calls().len();
-        let result = story.await;
-        let word = |(call, key): &(Call, String)| {
-            let section = key.split('/').nth(1).unwrap_or_default();
-            format!("{call:?} {section}")
-        };
-        let calls = self.calls()[before..].iter().map(word).filter(|call| call != "Get head").collect();
-        (result, calls)
-    }
-
-    async fn head(&self) -> Head {
-        let Get::Found(object) = self.store.inner().get(&Key::Head, None).await.unwrap() else { panic!("no head") };
-        Head::parse(&object.bytes(1 << 20).await.unwrap()).unwrap()
-    }
-}
-
-/// Waits for something that needs no more than the steps of others.
-async fn until(mut holds: impl FnMut() -> bool) {
-    for _ in 0..100_000 {
-        if holds() {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("it never holds");
-}
-
-async fn principal(registry: &Registry, user: &str) -> Principal {
-    let token = support::mint(registry, &Entropy::from_os(), user, &Verb::ALL, &["*"]).await;
-    registry.authenticate(&token).await.expect("a good token")
-}
-
-fn name(text: &str) -> CrateName {
-    text.parse().expect("a name")
-}
-
-fn key(text: &str) -> Key {
-    Key::krate(text).expect("a name")
-}
-
-fn upload(packed: &Packed) -> Upload {
-    let krate = packed.krate();
-    let (metadata, name, version) =
-        PublishMetadata::parse(packed.metadata.to_string().as_bytes()).expect("good metadata");
-    let limits = TarballLimits { unpacked_bytes_max: 1 << 20, entries_max: 100 };
-    let unpacked = Unpacked::open(&krate[..], krate.len() as u64, &name, &version, &limits).expect("a good tarball");
-    let release = Release::check(&metadata, &unpacked, &OwnIndexUrls::default()).expect("they agree");
-    Upload { release, sha256: Sha256Digest::of(&krate), body: Body::from(krate) }
-}
-
-async fn publish(registry: &Registry, user: &Principal, krate: &str, version: &str) -> Result<(), RegistryError> {
-    let ticket = registry.may_publish(user, &name(krate)).await?;
-    registry.publish(ticket, upload(&Packed::new(krate, version))).await.map(drop)
-}
 
 /// How many versions a replica shows; `None`: it knows no such crate.
 async fn lines(registry: &Registry, krate: &str) -> Option<usize> {
-    match registry.index(&Principal::Anonymous, &name(krate)).await {
-        Ok(index) => {
-            let text = index.plain().await.expect("it inflates");
-            Some(text.iter().filter(|byte| **byte == b'\n').count())
-        }
-        Err(RegistryError::NotFound(_)) => None,
-        Err(error) => panic!("{error:?}"),
-    }
+    shown(registry, &Principal::Anonymous, krate).await
 }
 
-async fn record(store: &TestStore, krate: &str) -> (Record, supercargo_registry::store::Etag) {
+async fn record(store: &TestStore, krate: &str) -> (Record, Etag) {
     let Get::Found(object) = store.inner().get(&key(krate), None).await.unwrap() else { panic!("no {krate}") };
     let etag = object.etag.clone();
     (Record::parse(&object.bytes(1 << 24).await.unwrap()).unwrap(), etag)
@@ -244,7 +108,7 @@ async fn concurrent_changes_share_writes_of_the_head() {
     let names = ["one", "two", "three", "four", "five", "six", "seven", "eight"];
     let all = futures::future::join_all(names.map(|krate| publish(&a, &bench.ann, krate, "1.0.0")));
     let (results, calls) = bench.calls_of(all).await;
-    results.into_iter().for_each(|result| result.unwrap());
+    results.into_iter().for_each(|result| drop(result.unwrap()));
     let heads = calls.iter().filter(|call| *call == "Put head").count();
     assert!((1..6).contains(&heads), "{heads} writes of the head for 8 changes");
     assert_eq!(bench.head().await.seq, before + 8);
@@ -338,9 +202,9 @@ async fn an_idle_replica_asks_nothing_and_is_fresh_at_once() {
     publish(&a, &bench.ann, "krate", "1.0.0").await.unwrap();
     assert_eq!(lines(&b, "krate").await, Some(1));
     tokio::time::sleep(LEASE * 2).await;
-    let before = bench.calls().len();
+    let before = bench.store.calls().len();
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!(bench.calls().len(), before, "nothing happens when nobody asks");
+    assert_eq!(bench.store.calls().len(), before, "nothing happens when nobody asks");
     assert_eq!(bench.calls_of(lines(&b, "krate")).await, (Some(1), vec![]), "memory, after asking for the head");
     assert_eq!(b.standing().role, "member");
 }

@@ -67,26 +67,57 @@ async fn a_store_that_wants_bare_etags_is_proven_and_spoken_to() {
     assert!(prove(Arc::new(store), Ulid::from_parts(1, 2), &Effort::default()).await.is_proven());
 }
 
+/// A store that lies like this is refused at one of these steps, in words, and left clean.
+async fn is_refused(lie: Lie, steps: &[&str]) {
+    let (verdict, server) = verdict_of(lie).await;
+    assert_eq!(verdict.kind, VerdictKind::Refused, "{lie:?}: {verdict:?}");
+    let step = verdict.step.unwrap();
+    assert!(steps.contains(&step), "{lie:?} was found by `{step}`: {}", verdict.message);
+    assert!(verdict.message.contains("bucket `registry`"), "{}", verdict.message);
+    assert!(server.object_keys().is_empty(), "{lie:?}: left behind: {:?}", server.object_keys());
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn each_liar_is_refused_at_the_step_that_finds_it() {
-    let lag = Duration::from_millis(500);
-    for (lie, steps) in [
-        (Lie::IgnoresConditions, &["create"][..]),
-        (Lie::IgnoresIfMatch, &["replace"]),
-        (Lie::RefusesConditions, &["create"]),
-        (Lie::ChecksBeforeBody, &["stalled", "race"]),
-        (Lie::ChecksThenWrites, &["race"]),
-        (Lie::EtagBeforeBytes, &["register"]),
-        (Lie::StaleReads(lag), &["fresh"]),
-        (Lie::StaleLists(lag), &["fresh"]),
-    ] {
-        let (verdict, server) = verdict_of(lie).await;
-        assert_eq!(verdict.kind, VerdictKind::Refused, "{lie:?}: {verdict:?}");
-        let step = verdict.step.unwrap();
-        assert!(steps.contains(&step), "{lie:?} was found by `{step}`: {}", verdict.message);
-        assert!(verdict.message.contains("bucket `registry`"), "{}", verdict.message);
-        assert!(server.object_keys().is_empty(), "{lie:?}: left behind: {:?}", server.object_keys());
-    }
+async fn a_store_that_ignores_the_condition_header_is_refused() {
+    is_refused(Lie::IgnoresConditions, &["create"]).await;
+    is_refused(Lie::IgnoresIfMatch, &["replace"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_knows_no_conditions_is_refused() {
+    is_refused(Lie::RefusesConditions, &["create"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_checks_before_the_body_is_refused() {
+    is_refused(Lie::ChecksBeforeBody, &["stalled", "race"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_checks_and_then_writes_is_refused() {
+    is_refused(Lie::ChecksThenWrites, &["race"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_nodes_do_not_know_of_each_other_is_refused() {
+    is_refused(Lie::RacesAcrossNodes, &["race", "register", "stalled"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_pairs_a_new_etag_with_old_bytes_is_refused() {
+    is_refused(Lie::EtagBeforeBytes, &["register"]).await;
+}
+
+const LAG: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_stale_gets_is_refused() {
+    is_refused(Lie::StaleReads(LAG), &["fresh"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_with_stale_lists_is_refused() {
+    is_refused(Lie::StaleLists(LAG), &["fresh"]).await;
 }
 
 /// The stalled body alone finds a check before the body, every time.

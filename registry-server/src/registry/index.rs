@@ -11,6 +11,7 @@ use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::record::{OpId, RECORD_BYTES_MAX};
 use crate::krate::{CrateName, Record};
+use crate::replicas::Mutant;
 use crate::store::Key;
 
 impl Document for Record {
@@ -102,16 +103,20 @@ impl Index {
     }
 }
 
-/// The key of a crate's record.
-pub(super) fn key(name: &CrateName) -> Key {
-    Key::krate(name.canonical().as_str()).expect("a canonical name is a key segment")
-}
-
 impl Registry {
+    /// The key of a crate's record.
+    pub(super) fn key(&self, name: &CrateName) -> Key {
+        let mut folded = name.canonical().as_str().to_owned();
+        if self.replica.rules().broken(Mutant::NameNotFolded) && name.as_str().contains('-') {
+            folded = folded.replace('_', "0");
+        }
+        Key::krate(&folded).expect("a canonical name is a key segment")
+    }
+
     /// The record of a crate under any spelling, as it is now.
     pub(super) async fn record(&self, name: &CrateName) -> Result<Option<Versioned<Record>>, RegistryError> {
         self.check_ready()?;
-        self.documents.read(&key(name), Purpose::Other).await
+        self.documents.read(&self.key(name), Purpose::Other).await
     }
 
     /// The index file of a crate. `name` is as the path has it: case does not matter, `-` and `_` do.
@@ -120,7 +125,7 @@ impl Registry {
     /// There is no such crate, or the caller may not see it; the store does not answer.
     pub async fn index(&self, principal: &Principal, name: &CrateName) -> Result<Index, RegistryError> {
         self.check_ready()?;
-        let state = self.documents.read::<Record>(&key(name), Purpose::Index).await?;
+        let state = self.documents.read::<Record>(&self.key(name), Purpose::Index).await?;
         let record = state.as_ref().map(|state| &*state.document);
         let found = self.authorise_existing(principal, Action::Read, name, record)?;
         if !found.name().answers_to(name) {

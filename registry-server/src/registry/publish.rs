@@ -3,7 +3,6 @@
 use super::authorise::actor;
 use super::commit::{Commit, Decision};
 use super::documents::Versioned;
-use super::index::key;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::record::{Change, NewVersion, Outcome, WriteError};
@@ -76,7 +75,7 @@ impl Registry {
             self.store_blob(&blob, body).await?;
         }
         let what = format!("the crate `{}`", release.name());
-        let commit = Commit { key: key(release.name()), operation: "publish", what, op: &change.op };
+        let commit = Commit { key: self.key(release.name()), operation: "publish", what, op: &change.op };
         let published = self.commit(commit, Some(state), decide).await?;
         if let Some(body) = late {
             self.store_blob(&blob, body).await?;

@@ -2,7 +2,6 @@
 
 use super::authorise::actor;
 use super::commit::{Commit, Decision};
-use super::index::key;
 use super::publish::write_error;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
@@ -24,7 +23,7 @@ impl Registry {
         self.check_ready()?;
         let change = Change { op: self.new_op(), actor: actor(principal)?.clone(), at: self.clock.now() };
         let operation = if yanked { "yank" } else { "unyank" };
-        let commit = Commit { key: key(name), operation, what: format!("the crate `{name}`"), op: &change.op };
+        let commit = Commit { key: self.key(name), operation, what: format!("the crate `{name}`"), op: &change.op };
         self.commit(commit, None, |record: Option<&Record>| {
             let mut record = self.authorise_existing(principal, Action::Yank, name, record)?.clone();
             Ok(match record.set_yanked(version, yanked, &change).map_err(|error| write_error(error, name))? {

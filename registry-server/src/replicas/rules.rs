@@ -79,4 +79,6 @@ pub enum Mutant {
     TokenNotCleared,
     /// A record is committed before its blob is stored.
     BlobAfterRecord,
+    /// Spellings of one name with `-` and `_` are different records.
+    NameNotFolded,
 }

@@ -1,48 +1,22 @@
 //! Publishers, yankers, owners, token changes and readers, each request on some process, and what its answer proves.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::Arc;
 
 use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb};
 use supercargo_registry::ambient::Entropy;
-use supercargo_registry::krate::metadata::PublishMetadata;
-use supercargo_registry::krate::packed::Packed;
-use supercargo_registry::krate::release::OwnIndexUrls;
-use supercargo_registry::krate::tarball::{TarballLimits, Unpacked};
-use supercargo_registry::krate::{CrateName, Release};
-use supercargo_registry::registry::{Registry, RegistryError, Upload};
-use supercargo_registry::store::{Body, Key, Sha256Digest};
+use supercargo_registry::registry::{Registry, RegistryError};
+use supercargo_registry::store::Key;
 
 use crate::process::Process;
+use crate::support::crates::{name, plain_upload};
 use crate::world::World;
 
-/// The crates of a run.
-pub(crate) const CRATES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
-
-pub(crate) fn name(krate: &str) -> CrateName {
-    krate.parse().expect("a name")
-}
+/// The crates of a run; one of them can be spelled in two ways.
+pub(crate) const CRATES: [&str; 4] = ["alpha", TWO_WORDS, "gamma", "delta"];
+const TWO_WORDS: &str = "two-words";
 
 pub(crate) fn key(krate: &str) -> String {
-    Key::krate(krate).expect("a name").to_string()
-}
-
-/// Checked uploads, made once for all runs: packing is what takes time.
-static UPLOADS: LazyLock<Mutex<HashMap<(String, String), (Release, Vec<u8>)>>> = LazyLock::new(Mutex::default);
-
-fn upload(krate: &str, version: &str) -> Upload {
-    let mut uploads = UPLOADS.lock().unwrap();
-    let (release, bytes) = uploads.entry((krate.to_owned(), version.to_owned())).or_insert_with(|| {
-        let packed = Packed::new(krate, version);
-        let bytes = packed.krate();
-        let (metadata, name, version) =
-            PublishMetadata::parse(packed.metadata.to_string().as_bytes()).expect("good metadata");
-        let limits = TarballLimits { unpacked_bytes_max: 1 << 20, entries_max: 100 };
-        let unpacked =
-            Unpacked::open(&bytes[..], bytes.len() as u64, &name, &version, &limits).expect("a good tarball");
-        (Release::check(&metadata, &unpacked, &OwnIndexUrls::default()).expect("they agree"), bytes)
-    });
-    Upload { release: release.clone(), sha256: Sha256Digest::of(bytes), body: Body::from(bytes.clone()) }
+    Key::krate(name(krate).canonical().as_str()).expect("a name").to_string()
 }
 
 /// What a write does; its text is the effect that the books know it by.
@@ -62,12 +36,13 @@ impl Write {
         }
     }
 
+    /// `krate` in any spelling.
     async fn carry_out(&self, registry: &Registry, principal: &Principal, krate: &str) -> Result<(), RegistryError> {
         let name = name(krate);
         match self {
             Self::Publish(version) => {
                 let ticket = registry.may_publish(principal, &name).await?;
-                registry.publish(ticket, upload(krate, version)).await.map(drop)
+                registry.publish(ticket, plain_upload(krate, version)).await.map(drop)
             }
             Self::Yank(version) => {
                 registry.set_yanked(principal, &name, &version.parse().expect("a version"), true).await
@@ -82,9 +57,10 @@ impl World {
     pub(crate) async fn write(&self, process: Arc<Process>, krate: &'static str, write: Write) -> bool {
         let (registry, principal, doing) = (process.registry(), self.principal.clone(), write.clone());
         let at = process.clone();
+        let spelling = if self.one_in(2) { krate.to_owned() } else { krate.replace('-', "_") };
         let request = process.spawn(async move {
             at.gate().await;
-            doing.carry_out(&registry, &principal, krate).await
+            doing.carry_out(&registry, &principal, &spelling).await
         });
         // A process that died has answered nothing.
         let Ok(result) = request.await else { return false };
@@ -107,6 +83,10 @@ impl World {
 
     /// Reads the index file of a crate from one process.
     pub(crate) async fn read_index(&self, process: Arc<Process>, krate: &'static str) {
+        if krate == TWO_WORDS {
+            // Index files answer to their publisher's spelling only, and owners to any.
+            return self.read_owners(process, krate).await;
+        }
         let key = key(krate);
         let floor = self.floors.at(&key);
         let (registry, principal, at) = (process.registry(), self.principal.clone(), process.clone());

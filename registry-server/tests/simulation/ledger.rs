@@ -78,7 +78,7 @@ impl Books {
         if record.rev() != states.len() as u64 + 1 || last.rev != record.rev() {
             self.violations.push(format!("D: {key} goes from rev {} to {}", states.len(), record.rev()));
         }
-        if record.name().as_str() != key.to_string().rsplit('/').next().expect("a name") {
+        if record.canonical().as_str() != key.to_string().rsplit('/').next().expect("a name") {
             self.violations.push(format!("C: {key} holds {}", record.name()));
         }
         let kind = serde_json::to_value(&last.kind).expect("a word");

@@ -13,6 +13,9 @@ mod dice;
 mod ledger;
 mod mutants;
 mod process;
+mod seeds;
+#[path = "../support/mod.rs"]
+mod support;
 mod wire;
 mod world;
 
@@ -20,38 +23,64 @@ use supercargo_registry::replicas::Mutant;
 
 use check::Report;
 use mutants::{MUTANTS, SEEDS_MAX, Shows, hunt};
-use wire::Weather;
+use seeds::{KEPT, over};
 use world::{Setting, run};
 
 /// Seeds of an ordinary test run.
 const SEEDS: u64 = 300;
+/// Seeds of a soak.
+const SOAK_SEEDS: u64 = 10_000;
+/// Clocks that differ by more than the design allows for.
+const DRIFT_BEYOND_BOUND: f64 = 1.4;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-#[test]
-fn no_seed_shows_a_violation() {
+/// Runs the seeds from 0 on, or the one that `SUPERCARGO_SEED` names, and none of them may show a violation.
+fn no_violation_in(seeds: u64) -> Report {
     let seeds = match number("SUPERCARGO_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("SUPERCARGO_SEEDS").unwrap_or(SEEDS),
+        None => 0..number("SUPERCARGO_SEEDS").unwrap_or(seeds),
     };
-    let mut all = Report::default();
-    for seed in seeds.clone() {
-        let report = run(seed, Setting::default());
-        let violations = report.violations.join("\n");
-        assert!(violations.is_empty(), "SUPERCARGO_SEED={seed} replays this:\n{violations}");
-        all.add(&report);
+    let (mut all, mut count, mut found) = (Report::default(), 0, None);
+    over(seeds.clone(), Setting::of, |seed, report| {
+        all.add(report);
+        count += 1;
+        if count % 500 == 0 {
+            println!("{count} of {} seeds", seeds.end - seeds.start);
+        }
+        found = (!report.violations.is_empty()).then(|| (seed, report.violations.join("\n")));
+        found.is_none()
+    });
+    if let Some((seed, violations)) = found {
+        panic!(
+            "SUPERCARGO_SEED={seed} cargo test -p supercargo-registry --test simulation no_seed replays this:\n{violations}"
+        );
     }
-    println!("{} seeds: {all:?}", seeds.count());
+    println!("{count} seeds: {all:?}");
+    all
+}
+
+#[test]
+fn no_seed_shows_a_violation() {
+    let all = no_violation_in(SEEDS);
     assert!(all.reads > 100 && all.writes > 10, "a simulation in which nothing happens shows nothing: {all:?}");
+}
+
+#[test]
+fn no_kept_seed_shows_a_violation() {
+    for seed in KEPT {
+        let violations = run(seed, Setting::of(seed)).violations;
+        assert!(violations.is_empty(), "SUPERCARGO_SEED={seed}:\n{}", violations.join("\n"));
+    }
 }
 
 #[test]
 fn a_seed_replays() {
     for seed in 0..6 {
-        let once = format!("{:?}", run(seed, Setting::default()));
-        assert_eq!(once, format!("{:?}", run(seed, Setting::default())), "seed {seed}");
+        let once = format!("{:?}", run(seed, Setting::of(seed)));
+        assert_eq!(once, format!("{:?}", run(seed, Setting::of(seed))), "seed {seed}");
     }
 }
 
@@ -60,31 +89,42 @@ fn every_broken_rule_is_noticed() {
     hunt_all(Shows::Often, SEEDS_MAX);
 }
 
-/// For the soak: `cargo test -p supercargo-registry --test simulation -- --ignored`.
+/// `cargo dev soak` runs this and what follows.
 #[test]
-#[ignore = "takes half an hour"]
-fn every_broken_rule_is_noticed_the_seldom_ones_too() {
+#[ignore = "takes minutes: cargo dev soak"]
+fn soak_no_seed_shows_a_violation() {
+    no_violation_in(SOAK_SEEDS);
+}
+
+#[test]
+#[ignore = "takes minutes: cargo dev soak"]
+fn soak_every_broken_rule_is_noticed() {
     hunt_all(Shows::Seldom, number("SUPERCARGO_SEEDS").unwrap_or(5 * SEEDS_MAX));
 }
 
-/// The rules hold in rough weather too.
+/// The bound on clocks is one: the checks see what happens beyond it.
 #[test]
-#[ignore = "takes minutes"]
-fn no_seed_shows_a_violation_in_rough_weather() {
-    let setting = Setting { weather: Weather::rough(), ..Setting::default() };
-    for seed in 0..number("SUPERCARGO_SEEDS").unwrap_or(SEEDS_MAX) {
-        let violations = run(seed, setting).violations;
-        assert!(violations.is_empty(), "seed {seed} in rough weather:\n{}", violations.join("\n"));
-    }
+#[ignore = "takes minutes: cargo dev soak"]
+fn soak_clocks_beyond_the_bound_are_noticed() {
+    let setting = |seed| Setting { clock_ratio: DRIFT_BEYOND_BOUND, ..Setting::of(seed) };
+    let mut shown = None;
+    over(0..number("SUPERCARGO_SEEDS").unwrap_or(5 * SEEDS_MAX), setting, |seed, report| {
+        shown = report.violations.first().map(|violation| format!("seed {seed}: {violation}"));
+        shown.is_none()
+    });
+    println!("clocks {DRIFT_BEYOND_BOUND} apart: {}", shown.expect("nothing was noticed"));
 }
 
 /// All that show so, or the one that `SUPERCARGO_MUTANT` names.
 fn hunt_all(shows: Shows, seeds: u64) {
     let only = std::env::var("SUPERCARGO_MUTANT").ok();
     let wanted = |mutant: &Mutant| only.as_ref().is_none_or(|only| *only == format!("{mutant:?}"));
+    let mut missed = Vec::new();
     for mutant in MUTANTS.iter().filter(|mutant| mutant.1 == shows && wanted(&mutant.0)) {
-        let found = hunt(*mutant, seeds);
-        let (seed, violation) = found.unwrap_or_else(|| panic!("{:?} was not noticed in {seeds} seeds", mutant.0));
-        println!("{:?}: seed {seed}: {violation}", mutant.0);
+        match hunt(*mutant, seeds) {
+            Some((seed, violation)) => println!("{:?}: seed {seed}: {violation}", mutant.0),
+            None => missed.push(mutant.0),
+        }
     }
+    assert!(missed.is_empty(), "not noticed in {seeds} seeds: {missed:?}");
 }

@@ -2,8 +2,8 @@
 
 use supercargo_registry::replicas::{Mutant, Rules};
 
-use crate::wire::Weather;
-use crate::world::{Setting, run};
+use crate::seeds::over;
+use crate::world::Setting;
 
 /// How often a mutant shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,20 +42,22 @@ pub(crate) const MUTANTS: &[(Mutant, Shows)] = &[
     (Mutant::RefusedAfterUnknown, Shows::Seldom),
     (Mutant::TokenNotCleared, Shows::Often),
     (Mutant::BlobAfterRecord, Shows::Often),
+    (Mutant::NameNotFolded, Shows::Often),
 ];
 
-/// The first seed that shows the mutant, and what it shows. The seldom ones are given more time, and rough weather now and then.
+/// Of the seeds below `seeds` one that shows the mutant, and what it shows. The seldom ones are given more time.
 pub(crate) fn hunt((mutant, shows): (Mutant, Shows), seeds: u64) -> Option<(u64, String)> {
-    let often = Setting { rules: Rules::without(mutant), ..Setting::default() };
-    (0..seeds).find_map(|seed| {
-        let setting = match shows {
-            Shows::Often => often,
-            Shows::Seldom => {
-                let weather = if seed % 5 == 2 { Weather::rough() } else { Weather::default() };
-                Setting { weather, lasts: often.lasts * 3 / 2, ..often }
-            }
-        };
-        let report = run(seed, setting);
-        report.violations.first().map(|violation| (seed, violation.clone()))
-    })
+    let setting = |seed| {
+        let setting = Setting { rules: Rules::without(mutant), ..Setting::of(seed) };
+        match shows {
+            Shows::Often => setting,
+            Shows::Seldom => Setting { lasts: setting.lasts * 3 / 2, ..setting },
+        }
+    };
+    let mut shown = None;
+    over(0..seeds, setting, |seed, report| {
+        shown = report.violations.first().map(|violation| (seed, violation.clone()));
+        shown.is_none()
+    });
+    shown
 }

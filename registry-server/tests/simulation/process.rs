@@ -23,6 +23,8 @@ pub(crate) enum Trouble {
     NoIncoming,
     /// Nothing to other processes arrives.
     NoOutgoing,
+    /// Its next put of the head is carried out, its answer is lost, and so is everything else between it and the store for a while.
+    LostJoin,
 }
 
 pub(crate) struct Process {
@@ -42,7 +44,7 @@ pub(crate) struct Process {
 
 #[derive(Debug, Default)]
 struct State {
-    until: [Option<Instant>; 4],
+    until: [Option<Instant>; 5],
     leaving: bool,
     dead: bool,
     tasks: Vec<AbortHandle>,
@@ -92,6 +94,10 @@ impl Process {
 
     pub(crate) fn is_in(&self, trouble: Trouble) -> bool {
         self.state.lock().unwrap().until[trouble as usize].is_some_and(|until| until > Instant::now())
+    }
+
+    pub(crate) fn end_trouble(&self, trouble: Trouble) {
+        self.state.lock().unwrap().until[trouble as usize] = None;
     }
 
     /// Every step of a process goes through here: it takes none while it is paused, and now and then it is descheduled.

@@ -11,6 +11,7 @@ use supercargo_registry::store::{
     Body, Cond, Cursor, Etag, Get, Key, Page, Prefix, Put, Store, StoreError, StoreErrorKind,
 };
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::dice::Dice;
 use crate::ledger::Ledger;
@@ -28,18 +29,20 @@ pub(crate) struct Weather {
     pub(crate) store_tail: u64,
     pub(crate) peer_tail: u64,
     pub(crate) lost: u64,
+    /// One in so many faults is a join whose answer is lost for so long that the others take its epoch out of the head again.
+    pub(crate) lost_joins: u64,
 }
 
 impl Default for Weather {
     fn default() -> Self {
-        Self { store_tail: 33, peer_tail: 50, lost: 150 }
+        Self { store_tail: 33, peer_tail: 50, lost: 150, lost_joins: 20 }
     }
 }
 
 impl Weather {
     /// For faults that need several long ways at once.
     pub(crate) fn rough() -> Self {
-        Self { store_tail: 8, peer_tail: 5, ..Self::default() }
+        Self { store_tail: 8, peer_tail: 5, lost_joins: 3, ..Self::default() }
     }
 }
 
@@ -98,8 +101,15 @@ impl Store for StoreWire {
     }
 
     async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
-        let (store, key) = (self.store.clone(), key.clone());
-        let call = async move { store.put(&key, body, cond).await };
+        let (store, key, process, dice) = (self.store.clone(), key.clone(), self.process.clone(), self.dice.clone());
+        let call = async move {
+            let put = store.put(&key, body, cond).await;
+            if key == Key::Head && matches!(put, Put::Stored(_)) && process.is_in(Trouble::LostJoin) {
+                process.end_trouble(Trouble::LostJoin);
+                process.trouble(Trouble::NoStore, Instant::now() + dice.millis(500, 1800));
+            }
+            put
+        };
         self.call(call).await.unwrap_or_else(|| Put::Unknown(no_answer()))
     }
 

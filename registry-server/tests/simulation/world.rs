@@ -35,6 +35,14 @@ impl Default for Setting {
     }
 }
 
+impl Setting {
+    /// The setting of a seed: the weather is rough now and then.
+    pub(crate) fn of(seed: u64) -> Self {
+        let weather = if seed % 5 == 2 { Weather::rough() } else { Weather::default() };
+        Self { weather, ..Self::default() }
+    }
+}
+
 const LEASE: Duration = Duration::from_millis(500);
 const TOKENS: usize = 3;
 
@@ -137,12 +145,21 @@ impl World {
         count(&mut self.report.lock().unwrap());
     }
 
+    pub(crate) fn one_in(&self, n: u64) -> bool {
+        self.dice.one_in(n)
+    }
+
     fn is_over(&self) -> bool {
         Instant::now() >= self.ends || !self.report.lock().unwrap().violations.is_empty()
     }
 
     /// Starts a process at an address, in place of whoever is there.
     async fn start(&self, address: usize) {
+        self.start_in(address, |_| ()).await;
+    }
+
+    /// The same, in trouble from its first step on.
+    async fn start_in(&self, address: usize, trouble: impl FnOnce(&Process)) {
         // The extremes are likely.
         let place = [0.0, 1.0, self.dice.share()][self.dice.index(3)];
         let rate = self.setting.clock_ratio.powf(place - 0.5);
@@ -165,6 +182,7 @@ impl World {
         let storage = Storage::ToProve(Arc::new(wire));
         let entropy = Entropy::seeded(self.dice.below(u64::MAX));
         let registry = Arc::new(Registry::replicated(&storage, Visibility::Public, replication, clock(), entropy));
+        trouble(&process);
         process.start(registry.clone());
         self.all.lock().unwrap().push(process.clone());
         self.processes.0.lock().unwrap().insert(address, process.clone());
@@ -291,6 +309,10 @@ impl World {
             if process.is_leaving() || !process.is_alive() {
                 continue;
             }
+            if self.dice.one_in(self.setting.weather.lost_joins) {
+                self.lose_join(process).await;
+                continue;
+            }
             let until = Instant::now() + self.dice.up_to(LEASE * 4);
             match self.dice.below(11) {
                 0 => process.trouble(Trouble::Paused, Instant::now() + self.dice.up_to(LEASE * 2)),
@@ -322,6 +344,18 @@ impl World {
             tokio::time::sleep(pause).await;
             world.start(process.address).await;
         });
+    }
+
+    /// A new process joins, does not hear that it has, and is heard by nobody.
+    async fn lose_join(self: &Arc<Self>, process: Arc<Process>) {
+        process.begin_to_leave();
+        process.kill();
+        let trouble = |process: &Process, lasts: Duration| {
+            process.trouble(Trouble::LostJoin, Instant::now() + Duration::from_secs(1));
+            process.trouble(Trouble::NoIncoming, Instant::now() + lasts);
+        };
+        let lasts = self.dice.millis(1000, 4000);
+        self.start_in(process.address, |process| trouble(process, lasts)).await;
     }
 
     /// A new process gets the address while the old one still serves.

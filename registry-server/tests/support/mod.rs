@@ -4,6 +4,8 @@
 
 pub(crate) mod cargo;
 pub(crate) mod client;
+pub(crate) mod crates;
+pub(crate) mod replicas;
 
 use std::sync::Arc;
 

@@ -120,17 +120,21 @@ impl ResolveDns for Addresses {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
             let found = tokio::net::lookup_host((name, 0)).await.map_err(ResolveDnsError::new)?;
-            let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-            if self.witness > 0 {
-                // Resolvers shuffle; witnesses have to agree on who is where.
-                addresses.sort_unstable();
-                addresses.dedup();
-                let turn = self.witness % addresses.len().max(1);
-                addresses.rotate_left(turn);
-            }
-            Ok(addresses)
+            Ok(turned(found.map(|address| address.ip()).collect(), self.witness))
         })
     }
+}
+
+/// The addresses in the order in which a witness tries them. Witness 0 is the server, which leaves them as the resolver gave them.
+pub(super) fn turned(mut addresses: Vec<IpAddr>, witness: usize) -> Vec<IpAddr> {
+    if witness > 0 {
+        // Resolvers shuffle; witnesses have to agree on who is where.
+        addresses.sort_unstable();
+        addresses.dedup();
+        let turn = witness % addresses.len().max(1);
+        addresses.rotate_left(turn);
+    }
+    addresses
 }
 
 /// Whether the system has certificate authorities: the HTTP client asserts that it has when told to use them.

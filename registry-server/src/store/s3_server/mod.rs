@@ -48,6 +48,9 @@ pub enum Lie {
     ChecksBeforeBody,
     /// Conditions are looked at when the body is complete, a moment before it is stored (SeaweedFS 4.16).
     ChecksThenWrites,
+    /// There are two nodes behind the address, each of which judges conditions and writes under a lock of its own; connections go to one
+    /// and the other in turn. Who races over one endpoint sees nothing wrong (RustFS #1659).
+    RacesAcrossNodes,
     /// A new version's ETag can be read a moment before its bytes (versitygw with sidecar files).
     EtagBeforeBytes,
     /// Reads on other connections than the writer's lag behind by this much.

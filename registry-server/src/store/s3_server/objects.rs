@@ -26,6 +26,8 @@ pub(super) struct Objects {
     buckets: Mutex<BTreeMap<String, Bucket>>,
     /// For [`Lie::ChecksBeforeBody`]: how many puts of a key have passed their early check.
     passed: watch::Sender<BTreeMap<String, u64>>,
+    /// For [`Lie::RacesAcrossNodes`]: who writes on each node.
+    nodes: [tokio::sync::Mutex<()>; 2],
 }
 
 type Bucket = BTreeMap<String, Vec<Version>>;
@@ -49,7 +51,7 @@ pub(super) enum No {
 impl Objects {
     pub(super) fn new(lie: Lie, buckets: &[&str]) -> Self {
         let buckets = buckets.iter().map(|name| ((*name).to_owned(), Bucket::new())).collect();
-        Self { lie, buckets: Mutex::new(buckets), passed: watch::Sender::default() }
+        Self { lie, buckets: Mutex::new(buckets), passed: watch::Sender::default(), nodes: Default::default() }
     }
 
     pub(super) const fn lie(&self) -> Lie {
@@ -95,7 +97,11 @@ impl Objects {
         if self.lie == Lie::ChecksBeforeBody && bytes.len() >= LARGE {
             self.await_another(key).await;
         }
-        if self.lie == Lie::ChecksThenWrites {
+        if matches!(self.lie, Lie::ChecksThenWrites | Lie::RacesAcrossNodes) {
+            let _alone_on_its_node = match self.lie {
+                Lie::RacesAcrossNodes => Some(self.nodes[usize::from(writer % 2 == 1)].lock().await),
+                _ => None,
+            };
             refuse(cond, current(self.lock().get(bucket).ok_or(No::Bucket)?, key).map(|(etag, _)| etag))?;
             tokio::time::sleep(MOMENT).await;
             self.write(bucket, key, Some((etag.clone(), bytes)), &Cond::Any, writer)?;
