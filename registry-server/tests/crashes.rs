@@ -20,7 +20,9 @@ use supercargo_registry::ambient::{Clock, Entropy, Monotonic, Ticks};
 use supercargo_registry::registry::{Registry, RegistryError, Replication, Storage};
 use supercargo_registry::replicas::{Ack, Mode, Mutant, Notice, Peers, Rules, Settings};
 use supercargo_registry::store::proof::Provable;
-use supercargo_registry::store::{Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Store, StoreError};
+use supercargo_registry::store::{
+    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Store, StoreError,
+};
 use support::crates::{audit, key, name, principal, publish_plain, record_at, shown, version};
 use support::replicas::{LEASE, Room, replica_over, until};
 use tokio::sync::Notify;
@@ -309,7 +311,7 @@ async fn crash(command: Command, steps: usize, moment: Moment, with_peer: bool, 
     let restarted = replica_over(store.clone(), Arc::new(room.clone()), "a", Mode::Strict).await;
     member(&restarted, &room, "a").await;
     let again = match &peer {
-        Some(peer) if steps % 2 == 0 => peer,
+        Some(peer) if steps.is_multiple_of(2) => peer,
         _ => &restarted,
     };
     let repeat = tokio::time::timeout(Duration::from_secs(30), command.run(again, &ann)).await;

@@ -7,22 +7,17 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use supercargo_registry::access::{TokenSecret, Verb};
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::config::Config;
-use supercargo_registry::krate::Owner;
 use supercargo_registry::krate::packed::Packed;
 use supercargo_registry::registry::{RegistryError, Storage};
 use supercargo_registry::store::faulty::{Call, Fault, Faulty, Rates};
-use supercargo_registry::store::proof::{Provable, VerdictKind};
-use supercargo_registry::store::{
-    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Sha256Digest, Store, StoreError, list_all,
-};
-use support::crates::{audit, name, principal, publish, upload, version};
+use supercargo_registry::store::proof::VerdictKind;
+use supercargo_registry::store::{MemoryStore, Prefix, Sha256Digest, list_all};
+use support::crates::{audit, name, principal, publish, publish_plain, shown, upload, version};
 use support::replicas::Bench;
 
 const RECORD: &str = "v1/crate/";
@@ -132,85 +127,62 @@ async fn a_read_that_breaks_off_is_begun_again() {
     other.index(&bench.ann, &name("a")).await.expect("the second read is whole");
 }
 
-/// A store that stops answering at its n-th call, before or after it is carried out: what a killed process has done until then.
-struct Halting {
-    inner: Arc<MemoryStore>,
-    left: AtomicUsize,
-    after: bool,
-}
-
-impl Halting {
-    async fn pass<T>(&self, call: impl Future<Output = T>) -> T {
-        let last = self.left.fetch_sub(1, Ordering::SeqCst) == 1;
-        if last && !self.after {
-            std::future::pending::<()>().await;
-        }
-        let result = call.await;
-        if last {
-            std::future::pending::<()>().await;
-        }
-        result
-    }
-}
-
-#[async_trait]
-impl Store for Halting {
-    async fn get(&self, key: &Key, if_none_match: Option<&Etag>) -> Result<Get, StoreError> {
-        self.pass(self.inner.get(key, if_none_match)).await
-    }
-    async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
-        self.pass(self.inner.put(key, body, cond)).await
-    }
-    async fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError> {
-        self.pass(self.inner.list(prefix, after)).await
-    }
-    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        panic!("a publish or yank deletes {key}")
-    }
-    fn location(&self) -> String {
-        "a store that halts".into()
-    }
-}
-
-#[async_trait]
-impl Provable for Halting {
-    async fn witness(&self, _: usize) -> Result<Arc<dyn Provable>, StoreError> {
-        panic!("nobody proves a store that halts")
-    }
-}
-
 #[tokio::test(start_paused = true)]
-async fn killed_at_any_call_nothing_dangles_and_a_repeat_succeeds() {
-    let mut finished = 0;
-    for after in [false, true] {
-        for calls in 1..=20 {
-            let memory = Arc::new(MemoryStore::new());
-            let first = support::registry_in(memory.clone(), 4).await;
-            let ann = principal(&first, "ann").await;
-            publish(&first, &ann, &Packed::new("a", "1.0.0")).await.expect("no faults");
-
-            let halting = Arc::new(Halting { inner: memory.clone(), left: AtomicUsize::new(calls + 1), after });
-            let killed = support::registry_in(halting, 5).await;
-            let next = Packed::new("a", "1.1.0");
-            let story = async {
-                publish(&killed, &ann, &next).await.expect("no faults");
-                killed.set_yanked(&ann, &name("a"), &version("1.0.0"), true).await.expect("no faults");
-                killed
-                    .add_owners(&ann, &name("a"), &["bob".parse::<Owner>().expect("a login")])
-                    .await
-                    .expect("no faults");
-            };
-            finished += usize::from(tokio::time::timeout(Duration::from_secs(60), story).await.is_ok());
-
-            audit(&*memory).await;
-            let second = support::registry_in(memory.clone(), 6).await;
-            publish(&second, &ann, &next).await.expect("repeated after the crash");
-            second.set_yanked(&ann, &name("a"), &version("1.0.0"), true).await.expect("repeated after the crash");
-            let lines = &audit(&*memory).await["a"];
-            assert_eq!(lines.len(), 2, "killed at call {calls}, after: {after}");
+async fn a_bit_that_was_turned_over_is_never_shown() {
+    let bench = Bench::new().await;
+    publish(&bench.registry, &bench.ann, &Packed::new("a", "1.0.0")).await.expect("no faults yet");
+    let good = bench.registry.index(&bench.ann, &name("a")).await.expect("no faults yet").plain().await.expect("whole");
+    let mut refused = 0;
+    for seed in 100..400 {
+        // One that has nothing in memory.
+        let other = support::registry_in(bench.store.clone(), seed).await;
+        bench.store.script(Call::Get, RECORD, Fault::Flipped);
+        match other.index(&bench.ann, &name("a")).await {
+            Ok(index) => assert_eq!(index.plain().await.expect("whole"), good),
+            Err(error) => {
+                assert!(matches!(error, RegistryError::Broken { .. }), "{error:?}");
+                refused += 1;
+            }
         }
     }
-    assert!((1..36).contains(&finished), "the calls cover the story and its end: {finished} of 40 finished");
+    assert!(refused > 200, "{refused} of 300 turned bits were noticed; the others would have to be where nothing is");
+    let other = support::registry_in(bench.store.clone(), 99).await;
+    bench.store.script(Call::Get, RECORD, Fault::Flipped);
+    let published = publish(&other, &bench.ann, &Packed::new("a", "1.1.0")).await;
+    assert!(published.is_ok() || bench.lines().await["a"].len() == 1, "{published:?}");
+}
+
+/// Ten seconds in which the head takes nothing: changes wait or are told to come again, and none is lost.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_throttled_for_long_loses_nothing() {
+    for fault in [Fault::Throttled, Fault::Conflict, Fault::NotSent, Fault::LostRequest] {
+        let bench = Bench::new().await;
+        let replicas = [bench.replica("a").await, bench.replica("b").await];
+        let began = tokio::time::Instant::now();
+        (0..40).for_each(|_| bench.store.script(Call::Put, "v1/head", fault));
+        let versions: Vec<_> = (0..6).map(|number| format!("1.{number}.0")).collect();
+        let stories = versions.iter().enumerate().map(|(number, version)| {
+            let (registry, bench) = (&replicas[number % 2], &bench);
+            async move {
+                // What a user does: repeat what failed.
+                let mut repeats = 0;
+                while let Err(error) = publish_plain(registry, &bench.ann, "a", version).await {
+                    assert!(
+                        !matches!(error, RegistryError::Internal { .. } | RegistryError::Broken { .. }),
+                        "{error:?}"
+                    );
+                    repeats += 1;
+                    assert!(repeats < 50, "{fault:?}: {error:?}");
+                }
+            }
+        });
+        futures::future::join_all(stories).await;
+        println!("{fault:?}: {:?}", began.elapsed());
+        assert_eq!(bench.lines().await["a"].len(), versions.len(), "{fault:?}");
+        for registry in &replicas {
+            assert_eq!(shown(registry, &bench.ann, "a").await, Some(versions.len()), "{fault:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

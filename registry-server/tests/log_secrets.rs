@@ -5,12 +5,6 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
@@ -18,76 +12,22 @@ use supercargo_registry::access::TokenSecret;
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::krate::packed::Packed;
 use support::client::{Answer, send, send_over_http2};
+use support::process::{ADMIN, ServerProcess, admin_file, serve};
 use tokio::net::TcpStream;
 
-const ADMIN: &str = "the-real-admin-credential-0123";
 const WRONG_ADMIN: &str = "a-wrong-admin-credential-4567";
 const NO_TOKEN: &str = "hunter2-is-not-of-the-form";
 
-/// A server in a process of its own, and its log line by line.
-struct Server {
-    child: Child,
-    lines: Receiver<String>,
-    log: String,
-    public: SocketAddr,
-    internal: SocketAddr,
+fn start(format: &str, admin_token_file: &str) -> ServerProcess {
+    ServerProcess::start(serve(&[
+        ("SUPERCARGO_STORAGE_KIND", "memory"),
+        ("SUPERCARGO_ADMIN_TOKEN_FILE", admin_token_file),
+        ("SUPERCARGO_LOG_FORMAT", format),
+        ("SUPERCARGO_LOG_FILTER", "trace"),
+    ]))
 }
 
-impl Server {
-    fn start(format: &str, admin_token_file: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_supercargo-registry"))
-            .arg("serve")
-            .env_clear()
-            .env("SUPERCARGO_PUBLIC_LISTEN", "127.0.0.1:0")
-            .env("SUPERCARGO_INTERNAL_LISTEN", "127.0.0.1:0")
-            .env("SUPERCARGO_STORAGE_KIND", "memory")
-            .env("SUPERCARGO_ADMIN_TOKEN_FILE", admin_token_file)
-            .env("SUPERCARGO_LOG_FORMAT", format)
-            .env("SUPERCARGO_LOG_FILTER", "trace")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in stderr.lines() {
-                if sender.send(line.unwrap()).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut log = String::new();
-        let listening = loop {
-            let line = lines.recv_timeout(Duration::from_secs(60)).expect("it starts");
-            log.push_str(&line);
-            log.push('\n');
-            if line.contains("listening") {
-                break line;
-            }
-        };
-        let address = |field: &str| {
-            let after = listening.split(&format!("{field}=")).nth(1);
-            let after = after.or_else(|| listening.split(&format!("\"{field}\":\"")).nth(1)).expect(field);
-            after.split([' ', '"']).next().unwrap().parse().unwrap()
-        };
-        Self { public: address("public"), internal: address("internal"), child, lines, log }
-    }
-
-    /// Stops it, and gives its log.
-    fn end(mut self) -> String {
-        assert!(Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap().success());
-        assert!(self.child.wait().unwrap().success());
-        for line in self.lines {
-            self.log.push_str(&line);
-            self.log.push('\n');
-        }
-        self.log
-    }
-}
-
-async fn admin(server: &Server, hash: &str, credential: &str) -> Answer {
+async fn admin(server: &ServerProcess, hash: &str, credential: &str) -> Answer {
     let content = r#"{"user":"ann","description":"test","grants":[{"verbs":["Read","PublishNew"],"crates":["*"]}],"expires_at":null}"#;
     let request =
         Request::put(format!("/admin/v1/tokens/{hash}")).header("authorization", format!("Bearer {credential}"));
@@ -95,7 +35,7 @@ async fn admin(server: &Server, hash: &str, credential: &str) -> Answer {
 }
 
 /// Everything that a client does with a token, the right way and the wrong ways.
-async fn use_token(server: &Server, token: &str, expected: [u16; 3]) {
+async fn use_token(server: &ServerProcess, token: &str, expected: [u16; 3]) {
     let get =
         |path: String| Request::get(path).header("authorization", token).header("cookie", format!("session={token}"));
     // What a login leads to: the page, then the first request with the token.
@@ -124,10 +64,9 @@ async fn use_token(server: &Server, token: &str, expected: [u16; 3]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_and_no_credential_is_logged() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("admin-token");
-    std::fs::write(&file, ADMIN).unwrap();
+    let file = admin_file(dir.path());
     for format in ["text", "json"] {
-        let server = Server::start(format, &file.display().to_string());
+        let server = start(format, &file);
         let [good, unknown] = [1, 2].map(|seed| Entropy::seeded(seed).with(TokenSecret::generate));
         assert_eq!(admin(&server, &good.hash().to_string(), WRONG_ADMIN).await.status, 401);
         assert_eq!(admin(&server, &good.hash().to_string(), ADMIN).await.status, 200);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use http::{Request, StatusCode};
 use supercargo_registry::access::TokenSecret;
+use supercargo_registry::ambient::Entropy;
 use supercargo_registry::krate::packed::Packed;
 use supercargo_registry::registry::Storage;
 use supercargo_registry::store::MemoryStore;
@@ -19,6 +20,7 @@ use supercargo_registry::store::proof::Provable;
 use supercargo_registry::store::s3_server::{Lie, S3Server};
 use support::TestServer;
 use support::client::{Answer, send};
+use support::process::{ServerProcess, admin_file, serve};
 
 /// Longer than anything here takes, and much shorter than a lease: a notice that is not acknowledged fails a test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -131,4 +133,48 @@ async fn a_notice_needs_the_credential_and_is_acknowledged_by_its_epoch_only() {
     let without = TestServer::memory().await;
     assert_eq!(send(without.running.internal, right(), "{}").await.status, StatusCode::NOT_FOUND);
     without.stop().await;
+}
+
+/// SIGSTOP, a change elsewhere, SIGCONT: the request that waited meanwhile is answered with the change, or with 503.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_stopped_shows_nothing_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let s3 = S3Server::start(Lie::Honest).await.unwrap();
+    let (credential, admin) = (dir.path().join("credential"), admin_file(dir.path()));
+    std::fs::write(&credential, CREDENTIAL).unwrap();
+    let (credential, secret) = (credential.display().to_string(), s3.credentials_dir().display().to_string());
+    let endpoint = s3.endpoint();
+    let env = [
+        ("SUPERCARGO_STORAGE_KIND", "s3"),
+        ("SUPERCARGO_S3_BUCKET", "registry"),
+        ("SUPERCARGO_S3_ENDPOINT", &endpoint),
+        ("SUPERCARGO_S3_FORCE_PATH_STYLE", "true"),
+        ("SUPERCARGO_S3_CREDENTIALS_DIR", &secret),
+        ("SUPERCARGO_REPLICAS_ADDRESS", "127.0.0.1:0"),
+        ("SUPERCARGO_REPLICAS_CREDENTIAL_FILE", &credential),
+        ("SUPERCARGO_ADMIN_TOKEN_FILE", &admin),
+    ];
+    let (a, b) = (ServerProcess::start(serve(&env)), ServerProcess::start(serve(&env)));
+    a.ready().await;
+    b.ready().await;
+    let token = Entropy::seeded(3).with(TokenSecret::generate);
+    a.let_in(&token.hash().to_string()).await;
+    let token = token.expose();
+    assert_eq!(a.publish(Packed::new("krate", "1.0.0").body(), token).await.status, 200);
+    for round in 1..=3 {
+        let answer = b.get("/index/kr/at/krate", token).await;
+        assert_eq!((answer.status.as_u16(), answer.text().lines().count()), (200, round), "{}", answer.text());
+        b.signal("STOP");
+        let waiting = b.get("/index/kr/at/krate", token);
+        let change = async {
+            let answer = a.publish(Packed::new("krate", &format!("1.{round}.0")).body(), token).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            b.signal("CONT");
+            b.get("/index/kr/at/krate", token).await
+        };
+        // The first may have come before the change, for all that its sender knows; the second has not.
+        let (early, late) = tokio::join!(waiting, change);
+        assert!(early.status == 503 || early.text().lines().count() >= round, "{}", early.text());
+        assert!(late.status == 503 || late.text().lines().count() == round + 1, "{}", late.text());
+    }
 }

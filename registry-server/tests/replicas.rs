@@ -6,18 +6,24 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb};
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::krate::Record;
 use supercargo_registry::krate::record::OpId;
 use supercargo_registry::registry::{Registry, RegistryError};
 use supercargo_registry::replicas::Mode;
-use supercargo_registry::store::{Body, Cond, Etag, Get, Key, Put, Store};
+use supercargo_registry::store::proof::Provable;
+use supercargo_registry::store::{Body, Cond, Cursor, Etag, Get, Key, Page, Prefix, Put, Store, StoreError};
 use support::crates::{key, name, principal, publish_plain as publish, shown};
-use support::replicas::{Bench, LEASE, TestStore, until};
+use support::replicas::{Bench, LEASE, TestStore, replica_over, until};
+use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// How many versions a replica shows; `None`: it knows no such crate.
 async fn lines(registry: &Registry, krate: &str) -> Option<usize> {
@@ -257,4 +263,77 @@ async fn more_changes_than_the_ring_holds_while_a_replica_slept_empty_its_memory
     assert_eq!(a.standing().entries, 1);
     let (shown, calls) = bench.calls_of(lines(&a, "krate")).await;
     assert_eq!((shown, calls), (Some(1), vec!["Get crate".to_owned()]), "read again");
+}
+
+/// A store whose next read of a crate's record is back only when the test says so.
+struct Held {
+    inner: TestStore,
+    hold: AtomicBool,
+    has_read: Notify,
+    go_on: Notify,
+}
+
+#[async_trait]
+impl Store for Held {
+    async fn get(&self, key: &Key, if_none_match: Option<&Etag>) -> Result<Get, StoreError> {
+        let got = self.inner.get(key, if_none_match).await;
+        if matches!(key, Key::Crate(_)) && self.hold.swap(false, Ordering::SeqCst) {
+            self.has_read.notify_one();
+            self.go_on.notified().await;
+        }
+        got
+    }
+    async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
+        self.inner.put(key, body, cond).await
+    }
+    async fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError> {
+        self.inner.list(prefix, after).await
+    }
+    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.inner.delete(key).await
+    }
+    fn location(&self) -> String {
+        "a store that is slow once".into()
+    }
+}
+
+#[async_trait]
+impl Provable for Held {
+    async fn witness(&self, _: usize) -> Result<Arc<dyn Provable>, StoreError> {
+        panic!("nobody proves it")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_a_change_overtook_is_not_kept_and_not_shared() {
+    let bench = Bench::new().await;
+    let a = bench.replica("a").await;
+    publish(&a, &bench.ann, "krate", "1.0.0").await.unwrap();
+    let held = Arc::new(Held {
+        inner: bench.store.clone(),
+        hold: AtomicBool::new(false),
+        has_read: Notify::new(),
+        go_on: Notify::new(),
+    });
+    let b = replica_over(held.clone(), Arc::new(bench.room.clone()), "b", Mode::Strict).await;
+    bench.room.enter("b", &b);
+    tokio::spawn(b.clone().keep_up(CancellationToken::new()));
+    until(|| b.standing().role == "member").await;
+
+    held.hold.store(true, Ordering::SeqCst);
+    let early = tokio::spawn({
+        let b = b.clone();
+        async move { lines(&b, "krate").await }
+    });
+    held.has_read.notified().await;
+    publish(&a, &bench.ann, "krate", "1.1.0").await.unwrap();
+    // Who comes after the acknowledgement while the old read is still on its way, and after it.
+    let late = tokio::spawn({
+        let b = b.clone();
+        async move { lines(&b, "krate").await }
+    });
+    held.go_on.notify_one();
+    assert_eq!(early.await.unwrap(), Some(1), "it had begun before the change");
+    assert_eq!(late.await.unwrap(), Some(2));
+    assert_eq!(lines(&b, "krate").await, Some(2));
 }

@@ -56,7 +56,10 @@ fn markdown() -> String {
 #[test]
 fn the_readme_has_the_table() {
     let table = markdown();
-    assert!(include_str!("../README.md").contains(&table), "registry-server/README.md does not hold this table:\n{table}");
+    assert!(
+        include_str!("../README.md").contains(&table),
+        "registry-server/README.md does not hold this table:\n{table}"
+    );
 }
 
 /// Requests as a cell of the table: by method, with the kinds of objects.
@@ -97,7 +100,6 @@ impl Meter {
         let result = operation.await;
         (result, cell(self.s3.requests().iter().filter_map(kind)))
     }
-
 
     /// One row: on a replica that knows what there is to know, and on one that has just started.
     async fn row<T: std::fmt::Debug>(
@@ -179,7 +181,13 @@ async fn every_operation_costs_what_the_table_says() {
 async fn reads(meter: &mut Meter, known: &Arc<Registry>, ann: &Principal) {
     let (krate, absent, first) = (name("krate"), name("absent"), version("1.0.0"));
     let row = "index file: 200 or 304";
-    meter.row(row, async || known.index(ann, &krate).await.map(drop), async |fresh| fresh.index(ann, &krate).await.map(drop)).await;
+    meter
+        .row(
+            row,
+            async || known.index(ann, &krate).await.map(drop),
+            async |fresh| fresh.index(ann, &krate).await.map(drop),
+        )
+        .await;
     assert!(missing(known.index(ann, &absent).await).is_ok(), "now it knows");
     let row = "index file of a crate that is not there";
     let cold = async |fresh: Arc<Registry>| missing(fresh.index(ann, &absent).await);

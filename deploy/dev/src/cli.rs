@@ -10,6 +10,7 @@ mod down;
 mod images;
 mod logs;
 mod node;
+mod soak;
 mod status;
 mod up;
 
@@ -47,6 +48,7 @@ commands! {
     Down => down,
     Test => test,
     Bench => bench,
+    Soak => soak,
     Crds => crds,
 }
 

@@ -33,6 +33,9 @@ pub enum Fault {
     Late(Duration),
     /// A get answers with a body that breaks off in the middle. Other calls: as [`Fault::LostReply`].
     Truncated,
+    /// A get answers with one bit of its body turned over. Other calls: as [`Fault::LostReply`]. By chance only where what is stored
+    /// carries a checksum: crate records and `.crate` files. Of the rest TLS takes care.
+    Flipped,
 }
 
 /// How often what happens, as probabilities between 0 and 1. `Default` is no fault at all.
@@ -52,6 +55,8 @@ pub struct Rates {
     pub late: f64,
     /// [`Fault::Truncated`]
     pub truncated: f64,
+    /// [`Fault::Flipped`]
+    pub flipped: f64,
     /// Every call takes up to this long before it reaches the store, and again before its answer is back.
     pub delay_max: Duration,
 }
@@ -67,6 +72,7 @@ impl Rates {
             lost_reply: 0.05,
             late: 0.02,
             truncated: 0.03,
+            flipped: 0.01,
             delay_max: Duration::from_millis(5),
         }
     }
@@ -111,6 +117,8 @@ struct Scripted {
 /// What happens to one call.
 struct Fate {
     fault: Option<Fault>,
+    /// Which bit is turned over, as a share of all.
+    place: f64,
     before: Duration,
     after: Duration,
 }
@@ -183,14 +191,15 @@ impl Faults {
         let fault = match scripted.and_then(|index| self.script.remove(index)) {
             Some(scripted) => scripted.fault,
             None if self.down => Some(Fault::NotSent),
-            None => self.by_chance(),
+            None => self.by_chance().filter(|fault| *fault != Fault::Flipped || has_checksum(key)),
         };
         self.calls.push((call, key.to_owned(), fault));
-        Fate { fault, before: self.pause(1), after: self.pause(1) }
+        let place = if fault == Some(Fault::Flipped) { self.rng.random() } else { 0.0 };
+        Fate { fault, place, before: self.pause(1), after: self.pause(1) }
     }
 
     fn by_chance(&mut self) -> Option<Fault> {
-        let Rates { not_sent, throttled, conflict, lost_request, lost_reply, late, truncated, delay_max: _ } =
+        let Rates { not_sent, throttled, conflict, lost_request, lost_reply, late, truncated, flipped, delay_max: _ } =
             self.rates;
         let mut point: f64 = self.rng.random();
         let late_by = self.pause(10);
@@ -202,6 +211,7 @@ impl Faults {
             (lost_reply, Fault::LostReply),
             (late, Fault::Late(late_by)),
             (truncated, Fault::Truncated),
+            (flipped, Fault::Flipped),
         ] {
             if point < rate {
                 return Some(fault);
@@ -216,6 +226,10 @@ impl Faults {
     }
 }
 
+fn has_checksum(key: &str) -> bool {
+    key.starts_with("v1/crate/") || key.starts_with("v1/blob/")
+}
+
 fn error(fault: Fault, key: &str) -> StoreError {
     let kind = if fault == Fault::Throttled { StoreErrorKind::Throttled } else { StoreErrorKind::Unavailable };
     StoreError::new(kind, format!("injected fault at `{key}`: {fault:?}"))
@@ -226,13 +240,18 @@ impl<S: Store> Store for Faulty<S> {
     async fn get(&self, key: &Key, if_none_match: Option<&Etag>) -> Result<Get, StoreError> {
         let text = key.to_string();
         let fate = self.meet(Call::Get, &text).await;
-        if let Some(fault) = fate.fault.filter(|fault| *fault != Fault::Truncated) {
+        if let Some(fault) = fate.fault.filter(|fault| !matches!(fault, Fault::Truncated | Fault::Flipped)) {
             return Err(error(fault, &text));
         }
         let got = self.inner.get(key, if_none_match).await;
         tokio::time::sleep(fate.after).await;
         match (got, fate.fault) {
-            (Ok(Get::Found(object)), Some(Fault::Truncated)) => Ok(Get::Found(truncate(object).await?)),
+            (Ok(Get::Found(object)), Some(Fault::Truncated)) => {
+                Ok(Get::Found(damage(object, |all| all.truncate(all.len() / 2)).await?))
+            }
+            (Ok(Get::Found(object)), Some(Fault::Flipped)) => {
+                Ok(Get::Found(damage(object, |all| flip(all, fate.place)).await?))
+            }
             (got, _) => got,
         }
     }
@@ -254,7 +273,7 @@ impl<S: Store> Store for Faulty<S> {
                 });
                 return Put::Unknown(error(fault, &text));
             }
-            Some(Fault::LostReply | Fault::Truncated) | None => {}
+            Some(Fault::LostReply | Fault::Truncated | Fault::Flipped) | None => {}
         }
         let put = self.inner.put(key, body, cond).await;
         tokio::time::sleep(fate.after).await;
@@ -279,7 +298,7 @@ impl<S: Store> Store for Faulty<S> {
         let text = key.to_string();
         let fate = self.meet(Call::Delete, &text).await;
         match fate.fault {
-            Some(fault @ (Fault::LostReply | Fault::Truncated)) => {
+            Some(fault @ (Fault::LostReply | Fault::Truncated | Fault::Flipped)) => {
                 self.inner.delete(key).await?;
                 Err(error(fault, &text))
             }
@@ -300,15 +319,22 @@ impl<S: Store> Provable for Faulty<S> {
     }
 }
 
-/// The same object, whose body breaks off in the middle.
-async fn truncate(object: Object) -> Result<Object, StoreError> {
-    let Object { etag, len, body } = object;
+/// Turns one bit over.
+fn flip(all: &mut [u8], place: f64) {
+    let bit = (all.len() as f64 * 8.0 * place) as usize;
+    if let Some(byte) = all.get_mut(bit / 8) {
+        *byte ^= 1 << (bit % 8);
+    }
+}
+
+/// The same object, with something done to its body.
+async fn damage(object: Object, damage: impl FnOnce(&mut Vec<u8>)) -> Result<Object, StoreError> {
+    let Object { etag, len, mut body } = object;
     let mut all = Vec::new();
-    let mut body = body;
     while let Some(chunk) = body.next().await {
         all.extend_from_slice(&chunk?);
     }
-    all.truncate(all.len() / 2);
+    damage(&mut all);
     Ok(Object { etag, len, body: ObjectBody::new(len, stream::iter([Ok(Bytes::from(all))])) })
 }
 

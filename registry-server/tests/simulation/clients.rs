@@ -73,7 +73,7 @@ impl World {
                 self.burst(krate);
             }
             (Ok(()), None) => self.violation(format!("H: {effect} on {krate} was acknowledged and is not stored")),
-            (Err(RegistryError::Contended { .. }), Some(_)) => {
+            (Err(RegistryError::Contended { .. } | RegistryError::Broken { .. }), Some(_)) => {
                 self.violation(format!("F: {effect} on {krate} is stored, and its user was told that it is not"));
             }
             (Err(_), _) => self.count(|report| report.failed_writes += 1),

@@ -1,8 +1,8 @@
 //! Many seeds, on all cores.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::check::Report;
 use crate::world::{Setting, run};

@@ -390,6 +390,7 @@ impl World {
                 throttled: some(),
                 conflict: some(),
                 truncated: some() / 3.0,
+                flipped: some() / 3.0,
                 ..Rates::default()
             };
             self.store.set_rates(rates);

@@ -59,7 +59,11 @@ pub(crate) fn plain_upload(krate: &str, version: &str) -> Upload {
     Upload { release: release.clone(), sha256: Sha256Digest::of(bytes), body: Body::from(bytes.clone()) }
 }
 
-pub(crate) async fn publish(registry: &Registry, user: &Principal, packed: &Packed) -> Result<Published, RegistryError> {
+pub(crate) async fn publish(
+    registry: &Registry,
+    user: &Principal,
+    packed: &Packed,
+) -> Result<Published, RegistryError> {
     let ticket = registry.may_publish(user, &name(&packed.name)).await?;
     registry.publish(ticket, upload(packed)).await
 }
@@ -98,7 +102,11 @@ pub(crate) async fn audit(store: &dyn Store) -> BTreeMap<String, Vec<(String, St
             assert!(record.mark().is_some() && record.versions().is_empty(), "a reservation holds nothing");
             continue;
         }
-        assert_eq!(record.rev(), record.ops().last().expect("every state has an op").rev, "D: `rev` counts the commits");
+        assert_eq!(
+            record.rev(),
+            record.ops().last().expect("every state has an op").rev,
+            "D: `rev` counts the commits"
+        );
         let ops: BTreeSet<_> = record.ops().iter().map(|op| op.op.as_str().to_owned()).collect();
         assert_eq!(ops.len(), record.ops().len(), "an operation was applied twice");
         let lines = lines_of(store, &record).await;

@@ -5,6 +5,7 @@
 pub(crate) mod cargo;
 pub(crate) mod client;
 pub(crate) mod crates;
+pub(crate) mod process;
 pub(crate) mod replicas;
 
 use std::sync::Arc;

@@ -241,6 +241,11 @@ impl S3Server {
         self.shared.objects.plant(BUCKET, object_key, bytes.into());
     }
 
+    /// Makes the bucket again, empty.
+    pub fn create_bucket(&self) {
+        self.shared.objects.create_bucket(BUCKET);
+    }
+
     /// Deletes the bucket with all that is in it.
     pub fn drop_bucket(&self) {
         self.shared.objects.drop_bucket(BUCKET);
