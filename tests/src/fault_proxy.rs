@@ -192,7 +192,9 @@ impl Link {
     /// Answers without asking the server.
     async fn slow_down(&self, mut client: TcpStream) -> Result<()> {
         let mut chunk = vec![0; CHUNK];
-        client.read(&mut chunk).await?;
+        if client.read(&mut chunk).await? == 0 {
+            return Ok(());
+        }
         self.harm();
         client.write_all(SLOW_DOWN).await?;
         client.shutdown().await?;

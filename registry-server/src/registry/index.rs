@@ -18,7 +18,10 @@ impl Document for Record {
     const BYTES_MAX: u64 = RECORD_BYTES_MAX as u64;
 
     fn decode(bytes: Bytes) -> Result<Self, String> {
-        Self::parse(&bytes).map_err(|error| error.to_string())
+        let record = Self::parse(&bytes).map_err(|error| error.to_string())?;
+        // What a network or a disk turned over must not be kept, and served to everybody until the next change.
+        record.check_index_bytes().map_err(|error| error.to_string())?;
+        Ok(record)
     }
 
     fn encode(&self) -> Bytes {

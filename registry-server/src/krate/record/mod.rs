@@ -192,14 +192,30 @@ impl Record {
         if let Some(index) = self.index.get() {
             return Ok(index);
         }
+        let index = IndexFile::parse(self.inflate_index()?)?;
+        self.header.check_index(&index)?;
+        Ok(self.index.get_or_init(|| index))
+    }
+
+    /// Whether the bytes of the index, which are served as they lie there, are those that the header names. Much cheaper than
+    /// [`Record::index`], and nothing is kept.
+    ///
+    /// # Errors
+    /// They are damaged.
+    pub fn check_index_bytes(&self) -> Result<(), RecordError> {
+        if index::etag(&self.inflate_index()?) == self.header.index_etag {
+            return Ok(());
+        }
+        Err(RecordError::Rule("its index is not the one that its header names".to_owned()))
+    }
+
+    fn inflate_index(&self) -> Result<Vec<u8>, RecordError> {
         let corrupt = |why| RecordError::Gzip { member: "index", why };
         let (lines, end) = gzip::inflate_first(&self.index_gzip, self.index_bytes_max).map_err(corrupt)?;
         if end != self.index_gzip.len() {
             return Err(RecordError::Trailing { bytes: self.index_gzip.len() - end });
         }
-        let index = IndexFile::parse(lines)?;
-        self.header.check_index(&index)?;
-        Ok(self.index.get_or_init(|| index))
+        Ok(lines)
     }
 }
 
