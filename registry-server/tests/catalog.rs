@@ -51,7 +51,7 @@ impl Bench {
     }
 
     async fn publish(&self, name: &str, version: &str) {
-        support::publish(&self.writer, &self.ann, name, version).await.unwrap();
+        support::crates::publish_plain(&self.writer, &self.ann, name, version).await.unwrap();
     }
 
     /// `name version` of all crates that a replica finds.
@@ -194,7 +194,7 @@ async fn a_commit_that_lands_late_is_found_by_those_who_loaded_the_catalog_befor
     for _ in 0..7 {
         bench.store.script(Call::Put, "v1/crate/", Fault::NotSent);
     }
-    let unclear = support::publish(&bench.writer, &bench.ann, "a", "2.0.0").await.unwrap_err();
+    let unclear = support::crates::publish_plain(&bench.writer, &bench.ann, "a", "2.0.0").await.unwrap_err();
     println!("{unclear:?}");
     let second = bench.replica(2).await;
     assert_eq!(bench.found(&second).await, ["a 1.0.0"]);
@@ -293,7 +293,7 @@ async fn a_member_searches_in_memory_and_follows_the_others() {
     assert_eq!(bench.found(&member).await, ["a 1.0.0"]);
     let (_, calls) = bench.found_by(&member).await;
     assert_eq!(calls, [""; 0]);
-    support::publish(&member, &bench.ann, "b", "1.0.0").await.unwrap();
+    support::crates::publish_plain(&member, &bench.ann, "b", "1.0.0").await.unwrap();
     let (found, calls) = bench.found_by(&member).await;
     assert_eq!((found.len(), calls.len()), (2, 0), "{calls:?}");
     let searches = async {
@@ -392,7 +392,7 @@ impl Story {
         *tried += 1;
         let number = *tried;
         let registry = self.replicas[who].clone();
-        if support::publish(&registry, &self.bench.ann, name, &format!("0.0.{number}")).await.is_err() {
+        if support::crates::publish_plain(&registry, &self.bench.ann, name, &format!("0.0.{number}")).await.is_err() {
             return Ok(());
         }
         *acknowledged = number;

@@ -277,7 +277,7 @@ async fn what_was_downloaded_shows_in_search() {
     let token = server.token_with("ann", &[Verb::Read, Verb::PublishNew], &["*"]).await;
     let ann = server.registry().authenticate(&token).await.unwrap();
     for name in ["foo-bar", "other"] {
-        support::publish(server.registry(), &ann, name, "1.0.0").await.unwrap();
+        support::crates::publish_plain(server.registry(), &ann, name, "1.0.0").await.unwrap();
     }
     let ask = |address, method: &'static str, path: &'static str, etag: &'static str| {
         let request = http::Request::builder().method(method).uri(path).header("authorization", &token);

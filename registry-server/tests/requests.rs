@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb};
 use supercargo_registry::ambient::Entropy;
-use supercargo_registry::registry::{Registry, RegistryError};
+use supercargo_registry::registry::{Compacted, Query, Registry, RegistryError};
 use supercargo_registry::replicas::Mode;
 use supercargo_registry::store::faulty::Call;
 use supercargo_registry::store::s3_server::{Lie, Logged, S3Server};
@@ -35,7 +35,7 @@ const TABLE: [(&str, &str, &str); 17] = [
     ("owners: add, remove", "1 GET (crate), 3 PUT (crate, crate, head)", "1 GET (crate), 3 PUT (crate, crate, head)"),
     ("token: create", "1 GET (token), 3 PUT (head, token, token)", "1 GET (token), 3 PUT (head, token, token)"),
     ("token: revoke", "1 GET (token), 3 PUT (head, token, token)", "1 GET (token), 3 PUT (head, token, token)"),
-    ("search", "1 LIST (crate)", "1 GET (crate), 1 LIST (crate)"),
+    ("search", "none", "2 GET (catalog, catalog)"),
     ("start of a replica, besides the proof of the store", "–", "1 GET (meta), 1 PUT (head)"),
     ("a replica that leaves", "1 PUT (head)", "–"),
     ("idle for an hour", "none", "–"),
@@ -200,7 +200,10 @@ async fn reads(meter: &mut Meter, known: &Arc<Registry>, ann: &Principal) {
         Ok(chunks.into_iter().map(|chunk| chunk.unwrap().len()).sum::<usize>())
     };
     meter.row("download", async || download(known).await, async |fresh| download(&fresh).await).await;
-    let search = async |registry: &Arc<Registry>| registry.search(ann, "krate", 10).await.map(drop);
+    let query = Query::new("krate", None, 1, 10).unwrap();
+    let search = async |registry: &Arc<Registry>| registry.search(ann, &query).await.map(drop);
+    search(known).await.unwrap();
+    assert_eq!(known.compact().await.unwrap(), Compacted::Stored);
     meter.row("search", async || search(known).await, async |fresh| search(&fresh).await).await;
 }
 

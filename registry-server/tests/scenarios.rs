@@ -100,8 +100,11 @@ const SCENARIOS: [(&str, &[(&str, &[&str])]); 12] = [
         ],
     ),
     (
-        "bytes are cut or turned over, and every status there is on every call",
+        "jobs in the background are killed, or run twice; bytes are cut or turned over; every status there is on every call",
         &[
+            ("crashes.rs", &["adding_up_downloads_killed_at_every_step", "writing_the_catalog_killed_at_every_step"]),
+            ("downloads.rs", &["every_download_is_counted_once"]),
+            ("catalog.rs", &["of_two_that_write_the_catalog_one_is_overtaken"]),
             ("faults.rs", &["a_read_that_breaks_off_is_begun_again", "a_bit_that_was_turned_over_is_never_shown"]),
             ("../src/store/s3/tests.rs", &["no_status_is_taken_for_success"]),
         ],

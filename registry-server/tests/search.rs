@@ -81,7 +81,7 @@ async fn replica(crates: &[&str]) -> (Arc<Slow>, Arc<Registry>, Principal) {
     let token = support::mint(&first, &Entropy::from_os(), "ann", &[Verb::Read, Verb::PublishNew], &["*"]).await;
     let ann = first.authenticate(&token).await.unwrap();
     for name in crates {
-        support::publish(&first, &ann, name, "1.0.0").await.unwrap();
+        support::crates::publish_plain(&first, &ann, name, "1.0.0").await.unwrap();
     }
     let reads = tokio::sync::Semaphore::new(0);
     let slow = Arc::new(Slow { inner: memory, reads, broken: Mutex::default(), calls: Mutex::default() });

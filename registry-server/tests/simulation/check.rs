@@ -31,7 +31,8 @@ pub(crate) struct Report {
     pub(crate) reads: u64,
     pub(crate) failed_reads: u64,
     pub(crate) writes: u64,
-    pub(crate) failed_writes: u64,
+    /// By what was said to the user.
+    pub(crate) failed_writes: BTreeMap<&'static str, u64>,
     pub(crate) heads: u64,
 }
 
@@ -41,7 +42,9 @@ impl Report {
         self.reads += other.reads;
         self.failed_reads += other.failed_reads;
         self.writes += other.writes;
-        self.failed_writes += other.failed_writes;
+        for (label, count) in &other.failed_writes {
+            *self.failed_writes.entry(label).or_default() += count;
+        }
         self.heads += other.heads;
     }
 }

@@ -73,10 +73,10 @@ impl World {
                 self.burst(krate);
             }
             (Ok(()), None) => self.violation(format!("H: {effect} on {krate} was acknowledged and is not stored")),
-            (Err(RegistryError::Contended { .. } | RegistryError::Broken { .. }), Some(_)) => {
+            (Err(RegistryError::Contended { .. }), Some(_)) => {
                 self.violation(format!("F: {effect} on {krate} is stored, and its user was told that it is not"));
             }
-            (Err(_), _) => self.count(|report| report.failed_writes += 1),
+            (Err(error), _) => self.count(|report| *report.failed_writes.entry(error.label()).or_default() += 1),
         }
         result.is_ok()
     }
@@ -143,12 +143,13 @@ impl World {
             }
         });
         let Ok(result) = request.await else { return false };
-        if result.is_ok() {
-            self.count(|report| report.writes += 1);
-            self.floors.raise(&hash.to_string(), 1 + u64::from(revoke));
-            self.burst_token(token);
-        } else {
-            self.count(|report| report.failed_writes += 1);
+        match &result {
+            Ok(()) => {
+                self.count(|report| report.writes += 1);
+                self.floors.raise(&hash.to_string(), 1 + u64::from(revoke));
+                self.burst_token(token);
+            }
+            Err(error) => self.count(|report| *report.failed_writes.entry(error.label()).or_default() += 1),
         }
         result.is_ok()
     }

@@ -10,18 +10,13 @@ pub(crate) mod replicas;
 
 use std::sync::Arc;
 
-use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb};
+use supercargo_registry::access::{Grant, NewToken, TokenSecret, Verb};
 use supercargo_registry::ambient::{Clock, Entropy, Monotonic};
 use supercargo_registry::config::Config;
-use supercargo_registry::krate::Release;
-use supercargo_registry::krate::metadata::PublishMetadata;
-use supercargo_registry::krate::packed::Packed;
-use supercargo_registry::krate::release::OwnIndexUrls;
-use supercargo_registry::krate::tarball::{TarballLimits, Unpacked};
-use supercargo_registry::registry::{Registry, RegistryError, Replication, Storage, Upload};
+use supercargo_registry::registry::{Registry, Replication, Storage};
 use supercargo_registry::server::{self, Running, Stop};
 use supercargo_registry::store::proof::Provable;
-use supercargo_registry::store::{Body, Cursor, Key, MemoryStore, Prefix, Sha256Digest, Store};
+use supercargo_registry::store::{Cursor, Key, MemoryStore, Prefix, Store};
 
 /// A configuration for one test: loopback, free ports, memory, plus the lines of `toml`.
 pub(crate) fn config(toml: &str) -> Config {
@@ -117,25 +112,6 @@ pub(crate) async fn mint(
     };
     registry.put_token(secret.hash(), new).await.expect("the token is stored");
     secret.expose().to_owned()
-}
-
-/// Publishes without HTTP.
-pub(crate) async fn publish(
-    registry: &Registry,
-    principal: &Principal,
-    krate: &str,
-    version: &str,
-) -> Result<(), RegistryError> {
-    let packed = Packed::new(krate, version);
-    let bytes = packed.krate();
-    let (metadata, name, version) =
-        PublishMetadata::parse(packed.metadata.to_string().as_bytes()).expect("packed as Cargo does");
-    let limits = TarballLimits { unpacked_bytes_max: 1 << 20, entries_max: 100 };
-    let unpacked = Unpacked::open(&bytes[..], bytes.len() as u64, &name, &version, &limits).expect("it opens");
-    let release = Release::check(&metadata, &unpacked, &OwnIndexUrls::default()).expect("it agrees");
-    let ticket = registry.may_publish(principal, &name).await?;
-    let upload = Upload { release, sha256: Sha256Digest::of(&bytes), body: Body::from(bytes) };
-    registry.publish(ticket, upload).await.map(drop)
 }
 
 /// A ready registry over a store that others may share, without listeners; it keeps nothing in memory under a lease.
