@@ -33,6 +33,7 @@ pub(crate) struct Report {
     pub(crate) writes: u64,
     pub(crate) failed_writes: u64,
     pub(crate) heads: u64,
+    pub(crate) sweeps: u64,
 }
 
 impl Report {
@@ -43,5 +44,6 @@ impl Report {
         self.writes += other.writes;
         self.failed_writes += other.failed_writes;
         self.heads += other.heads;
+        self.sweeps += other.sweeps;
     }
 }
