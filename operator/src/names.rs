@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
+use sha2::{Digest, Sha256};
 
+/// Most that Kubernetes takes for the name of a CronJob.
+const CRON_JOB_CHARACTERS_MAX: usize = 52;
 /// Finalizer of a `CargoRegistry`, present only while `bucket.deletionPolicy: Delete` gives us something to do.
 pub const REGISTRY_FINALIZER: &str = "supercargo.dev/registry";
 /// Finalizer of a `CargoToken`: the token is revoked before the object goes.
@@ -84,6 +87,33 @@ impl ChildNames {
         format!("{}-config", self.name)
     }
 
+    /// NetworkPolicy of the pods that check and clean up the bucket.
+    pub fn maintenance(&self) -> String {
+        format!("{}-maintenance", self.name)
+    }
+
+    /// CronJob that checks the bucket.
+    pub fn fsck(&self) -> String {
+        self.cron_job("fsck")
+    }
+
+    /// CronJob that cleans it up.
+    pub fn gc(&self) -> String {
+        self.cron_job("gc")
+    }
+
+    /// A CronJob's name has fewer characters than a Service's, because its Jobs append a time to it. A registry's name that is too long
+    /// is cut, and gets a digest of the whole.
+    fn cron_job(&self, job: &str) -> String {
+        let name = format!("{}-{job}", self.name);
+        if name.len() <= CRON_JOB_CHARACTERS_MAX {
+            return name;
+        }
+        let digest = hex::encode(Sha256::digest(self.name.as_bytes()));
+        let kept = CRON_JOB_CHARACTERS_MAX - job.len() - 10;
+        format!("{}-{}-{job}", self.name[..kept].trim_end_matches('-'), &digest[..8])
+    }
+
     /// PersistentVolumeClaim of the volume form.
     pub fn data(&self) -> String {
         format!("{}-data", self.name)
@@ -130,6 +160,13 @@ pub fn selector(name: &str) -> BTreeMap<String, String> {
     ])
 }
 
+/// Selects the pods that check and clean up a registry's bucket. Its own pods, which Services lead to, are others.
+pub fn maintenance_labels(name: &str) -> BTreeMap<String, String> {
+    let mut labels = selector(name);
+    labels.insert("app.kubernetes.io/name".into(), "supercargo-registry-maintenance".into());
+    labels
+}
+
 /// `a=b,c=d`, as `status.selector` and list calls want it.
 pub fn selector_string(selector: &BTreeMap<String, String>) -> String {
     selector.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(",")
@@ -149,6 +186,25 @@ pub fn is_controlled_by(child: &ObjectMeta, uid: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_cron_jobs_fit_and_differ() {
+        assert_eq!(
+            (ChildNames::of("company").fsck(), ChildNames::of("company").gc()),
+            ("company-fsck".into(), "company-gc".into())
+        );
+        let names: Vec<_> = ["a", "b"].map(|last| format!("{}{last}", "n".repeat(53))).into_iter().collect();
+        let jobs: std::collections::BTreeSet<_> =
+            names.iter().flat_map(|name| [ChildNames::of(name).fsck(), ChildNames::of(name).gc()]).collect();
+        assert_eq!(jobs.len(), 4, "{jobs:?}");
+        assert!(jobs.iter().all(|job| job.len() <= 52), "{jobs:?}");
+    }
+
+    #[test]
+    fn no_service_takes_a_maintenance_pod_for_a_replica() {
+        let (pod, replicas) = (maintenance_labels("company"), selector("company"));
+        assert!(replicas.iter().any(|(key, value)| pod.get(key) != Some(value)));
+    }
 
     #[test]
     fn the_selector_is_part_of_the_labels() {

@@ -57,6 +57,7 @@ pub const RIGHTS: &[Right] = &[
     right("", &["persistentvolumeclaims"], KEPT, "the volume of a registry without object storage; never deleted"),
     right("", &["pods"], &["list"], "why a pod does not start"),
     right("apps", &["deployments"], KEPT, "the pods of a registry"),
+    right("batch", &["cronjobs"], KEPT, "the check of a registry's bucket, and its garbage collection"),
     right("policy", &["poddisruptionbudgets"], KEPT_OR_DELETED, "a drain takes one replica at a time"),
     right("networking.k8s.io", &["networkpolicies"], KEPT, "who may reach a registry's internal port"),
     right("events.k8s.io", &["events"], &["create", "patch"], "what happened, for kubectl describe"),

@@ -11,6 +11,7 @@
 //! - [`downloads`]: how downloads are counted once each; pure.
 //! - [`config`]: what the process is told; one table of keys.
 //! - [`registry`]: publish, yank, owners, reads, tokens over a store; the one compare-and-swap loop.
+//! - [`maintenance`]: jobs over the whole store, beside the requests.
 //! - [`http`]: Cargo's protocol and the admin API as warp filters; status codes and texts.
 //! - [`server`]: listeners, TLS, limits, drain.
 //! - [`cli`]: the commands of the binary.
@@ -42,6 +43,7 @@ pub mod config;
 pub mod downloads;
 pub mod http;
 pub mod krate;
+pub mod maintenance;
 pub mod metrics;
 pub mod registry;
 pub mod replicas;

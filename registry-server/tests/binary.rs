@@ -179,3 +179,67 @@ async fn a_bundle_replaces_the_authorities_of_the_system() {
     assert_eq!(ended.status, Some(4), "only the system knows it: {ended:?}");
     assert!(ended.err.contains("certificate"), "{ended:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fsck_and_gc_say_by_their_status_whether_somebody_has_to_look() {
+    let server = S3Server::start(Lie::Honest).await.unwrap();
+    let env = bucket(&server);
+    let empty = with(&["fsck"], &env, &[]).await;
+    assert_eq!(empty.status, Some(1), "{empty:?}");
+    assert!(empty.err.contains("there is no registry here"), "{empty:?}");
+
+    let made = with(&["token", "create", "--user", "ann"], &env, &[]).await;
+    assert_eq!(made.status, Some(0), "{made:?}");
+    assert!(server.object_keys().iter().any(|key| key.starts_with("v1/audit/")), "a command waits for its entry");
+    let sound = with(&["fsck", "--deep", "--json"], &env, &[]).await;
+    let report: serde_json::Value = serde_json::from_str(&sound.out).expect("one document");
+    assert_eq!(
+        (sound.status, &report["counts"]["tokens"], &report["schema"]),
+        (Some(0), &1.into(), &1.into()),
+        "{sound:?}"
+    );
+    assert_eq!(report["problems"], serde_json::json!([]));
+
+    server.plant("v1/crate/8b/serde", "not a record");
+    server.plant("v1/crate/8b/SERDE", "not ours");
+    let sha = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    server.plant(&format!("v1/blob/serde/1.0.0/{sha}-01ARZ3NDEKTSV4RRFFQ69G5FAV"), "old");
+    server.advance(Duration::from_secs(50 * 3600));
+    let broken = with(&["fsck", "--repair"], &env, &[]).await;
+    assert!(broken.status == Some(3) && broken.err.ends_with("error: 1 problem\n"), "{broken:?}");
+    assert!(
+        broken.out.contains("record-unreadable  v1/crate/8b/serde")
+            && broken.out.contains("not ours, left alone: v1/crate/8b/SERDE"),
+        "{broken:?}"
+    );
+
+    let before = server.object_keys();
+    let left = with(&["gc", "--dry-run=false", "--json"], &env, &[]).await;
+    let report: serde_json::Value = serde_json::from_str(&left.out).expect("one document");
+    assert_eq!(
+        (left.status, &report["skipped"][0]["crate"], &report["dry_run"]),
+        (Some(3), &"serde".into(), &false.into()),
+        "{left:?}"
+    );
+    assert_eq!(server.object_keys(), before);
+    let wrong = with(&["gc", "--dry-run=perhaps"], &env, &[]).await;
+    assert_eq!(wrong.status, Some(2), "{wrong:?}");
+    server.drop_bucket();
+    assert_eq!(with(&["gc"], &env, &[]).await.status, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crate_is_deleted_and_restored_past_the_server_only_if_there_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = dir.path().display().to_string();
+    let env = [("SUPERCARGO_FILE_DIRECTORY", directory.as_str())];
+    let made = run(&["token", "create", "--user", "ann"], &env).await;
+    assert_eq!(made.status, Some(0), "{made:?}");
+    for verb in ["delete", "restore"] {
+        let ended = run(&["crate", verb, "nobody"], &env).await;
+        assert!(ended.status == Some(1) && ended.err.ends_with("error: there is no crate `nobody`\n"), "{ended:?}");
+    }
+    let checked = run(&["fsck"], &env).await;
+    assert_eq!(checked.status, Some(0), "{checked:?}");
+    assert!(checked.out.contains("1 tokens") && checked.out.ends_with("no problems\n"), "{checked:?}");
+}

@@ -311,7 +311,7 @@ fn well_known(kind: &str) -> Result<GroupVersionKind> {
     let (group, version) = match kind {
         "CargoRegistry" | "CargoToken" => ("supercargo.dev", "v1alpha1"),
         "Deployment" => ("apps", "v1"),
-        "Job" => ("batch", "v1"),
+        "CronJob" | "Job" => ("batch", "v1"),
         "NetworkPolicy" => ("networking.k8s.io", "v1"),
         "PodDisruptionBudget" => ("policy", "v1"),
         "ConfigMap" | "PersistentVolumeClaim" | "Pod" | "Secret" | "Service" | "ServiceAccount" => ("", "v1"),

@@ -39,6 +39,10 @@ Every right of the operator, each with its reason; operator/README.md has the sa
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
+# The check of a registry's bucket, and its garbage collection.
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [get, list, watch, create, patch]
 # A drain takes one replica at a time; deleted when there is one replica only.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

@@ -5,6 +5,7 @@ use kube::CustomResourceExt;
 
 pub mod bucket;
 pub mod conditions;
+pub mod maintenance;
 pub mod registry;
 pub mod token;
 

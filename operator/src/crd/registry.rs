@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::bucket::{BucketSpec, BucketStatus};
+use super::maintenance::MaintenanceSpec;
 
 /// What the registry shall be like.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -46,6 +47,8 @@ use super::bucket::{BucketSpec, BucketStatus};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.bucket) || has(self.storage.s3)")
     .message("bucket configures the bucket of storage.s3; a registry on storage.volume has none"))]
+#[x_kube(validation = Rule::new("!has(self.maintenance) || has(self.storage.s3)")
+    .message("maintenance runs beside the replicas, and a volume has room for one process only: stop the registry (replicas: 0) and run `supercargo-registry fsck` or `gc` on the volume, or use storage.s3"))]
 #[x_kube(validation = Rule::new("!has(self.storage.volume) || !has(self.replicas) || self.replicas <= 1")
     .message("a registry on storage.volume has one replica; use storage.s3 for more"))]
 pub struct CargoRegistrySpec {
@@ -80,6 +83,9 @@ pub struct CargoRegistrySpec {
     /// Upper bounds on what a client may send. What is left out keeps the registry's default.
     #[serde(default)]
     pub limits: LimitsSpec,
+    /// Jobs that check the bucket and clean it up: on by default, nightly. Only with `storage.s3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<MaintenanceSpec>,
     /// While true the operator changes nothing for this registry, neither in Kubernetes nor in the bucket, but goes on reporting.
     /// Pods that run go on serving.
     #[serde(default)]

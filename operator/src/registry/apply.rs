@@ -36,6 +36,9 @@ pub async fn apply(client: &Client, wanted: Resources<Prepared>, live: Live) -> 
         network_policy,
         disruption_budget,
         deployment,
+        maintenance_policy,
+        fsck,
+        gc,
         stage: PhantomData,
     } = wanted;
     let mut writer = Writer { client, changes: Vec::new() };
@@ -43,15 +46,17 @@ pub async fn apply(client: &Client, wanted: Resources<Prepared>, live: Live) -> 
     let config_map = writer.put(config_map, live.config_map).await?;
     let internal_secret = writer.put(internal_secret, live.internal_secret).await?;
     let service_account = writer.put_or_delete(service_account, live.service_account).await?;
-    let volume_claim = match volume_claim {
-        Some(claim) => Some(writer.put(claim, live.volume_claim).await?),
-        None => None, // a claim is never deleted: it holds crates
-    };
+    // A claim is never deleted: it holds crates.
+    let volume_claim = writer.put_if_any(volume_claim, live.volume_claim).await?;
     let network_policy = writer.put(network_policy, live.network_policy).await?;
     let internal_service = writer.put(internal_service, live.internal_service).await?;
     let public_service = writer.put(public_service, live.public_service).await?;
     let deployment = writer.put(deployment, live.deployment).await?;
     let disruption_budget = writer.put_or_delete(disruption_budget, live.disruption_budget).await?;
+    // Last: nothing of the registry needs them.
+    let maintenance_policy = writer.put_if_any(maintenance_policy, live.maintenance_policy).await?;
+    let fsck = writer.put_if_any(fsck, live.fsck).await?;
+    let gc = writer.put_if_any(gc, live.gc).await?;
     let applied = Resources {
         service_account,
         config_map,
@@ -62,6 +67,9 @@ pub async fn apply(client: &Client, wanted: Resources<Prepared>, live: Live) -> 
         network_policy,
         disruption_budget,
         deployment,
+        maintenance_policy,
+        fsck,
+        gc,
         stage: PhantomData,
     };
     Ok((applied, writer.changes))
@@ -140,6 +148,17 @@ impl Writer<'_> {
         let cleaned = cleaned.map_err(|e| Error::kube(format!("take additions out of {kind} {name} ({places})"), e))?;
         self.changes.push(format!("took out what was added to {kind} {name} at {places}"));
         Ok(cleaned)
+    }
+
+    /// For children that a registry has for ever or never.
+    async fn put_if_any<K>(&mut self, wanted: Option<K>, live: Option<K>) -> Result<Option<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
+    {
+        match wanted {
+            Some(wanted) => self.put(wanted, live).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn put_or_delete<K>(&mut self, wanted: Option<K>, live: Option<K>) -> Result<Option<K>>

@@ -26,7 +26,7 @@ pub struct Extra {
 
 /// Kind and path, lists passed through, of what others may not add to. Everything else they may: labels, annotations, tolerations,
 /// a sidecar, a volume.
-const EXACT: [&[&str]; 24] = [
+const EXACT: [&[&str]; 33] = [
     // Which pods: one more key, and a Service leads nowhere, a policy or a budget guards nothing.
     &["Service", "spec", "selector"],
     &["PodDisruptionBudget", "spec", "selector"],
@@ -54,6 +54,16 @@ const EXACT: [&[&str]; 24] = [
     &["Deployment", "spec", "template", "spec", "containers", "volumeDevices"],
     &["Deployment", "spec", "template", "spec", "containers", "ports", "hostPort"],
     &["Deployment", "spec", "template", "spec", "containers", "ports", "hostIP"],
+    // The same for pods that run now and then.
+    &["CronJob", "spec", "jobTemplate", "spec", "template", "spec", "hostNetwork"],
+    &["CronJob", "spec", "jobTemplate", "spec", "template", "spec", "hostPID"],
+    &["CronJob", "spec", "jobTemplate", "spec", "template", "spec", "hostIPC"],
+    &["CronJob", "spec", "jobTemplate", "spec", "template", "spec", "securityContext"],
+    &["CronJob", "spec", "jobTemplate", "spec", "template", "spec", "containers", "command"],
+    &["CronJob", "spec", "jobTemplate", "spec", "template", "spec", "containers", "args"],
+    &["CronJob", "spec", "jobTemplate", "spec", "template", "spec", "containers", "env"],
+    &["CronJob", "spec", "jobTemplate", "spec", "template", "spec", "containers", "envFrom"],
+    &["CronJob", "spec", "jobTemplate", "spec", "template", "spec", "containers", "securityContext"],
 ];
 /// What some releases of Kubernetes fill in within [`EXACT`].
 const FILLED_IN: [(&str, &str); 1] = [("procMount", "Default")];

@@ -147,7 +147,7 @@ impl Registries {
     async fn pass(&self, registry: CargoRegistry, context: &Context) -> Result<Action> {
         let (namespace, name) = (registry.namespace().unwrap_or_default(), registry.name_any());
         let uid = registry.uid().unwrap_or_default();
-        let observed = observe::observe(&context.client, &namespace, &name, &registry.spec).await?;
+        let observed = observe::observe(&context.client, &namespace, &name, &registry.spec).boxed().await?;
         let own_secret = observed.live.internal_secret.as_ref().filter(|s| names::is_controlled_by(&s.metadata, &uid));
         let internal = internal::material(&name, &namespace, own_secret, (context.now)(), context.fill_random)?;
 
@@ -158,7 +158,7 @@ impl Registries {
         let children = async {
             match &validated {
                 Ok(valid) if may_write => {
-                    apply::apply(&context.client, build::build(valid), observed.live.clone()).await.map(Some)
+                    apply::apply(&context.client, build::build(valid), observed.live.clone()).boxed().await.map(Some)
                 }
                 _ => Ok(None),
             }

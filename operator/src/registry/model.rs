@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -102,6 +103,12 @@ pub struct Live {
     pub disruption_budget: Option<PodDisruptionBudget>,
     /// `NAME`
     pub deployment: Option<Deployment>,
+    /// `NAME-maintenance`
+    pub maintenance_policy: Option<NetworkPolicy>,
+    /// `NAME-fsck`
+    pub fsck: Option<CronJob>,
+    /// `NAME-gc`
+    pub gc: Option<CronJob>,
 }
 
 /// Stage of [`Resources`]: built, not yet sent.
@@ -132,6 +139,12 @@ pub struct Resources<Stage> {
     pub disruption_budget: Option<PodDisruptionBudget>,
     /// The replicas.
     pub deployment: Deployment,
+    /// That nobody connects to the pods of the two below. None on a volume, as those.
+    pub maintenance_policy: Option<NetworkPolicy>,
+    /// Checks the bucket.
+    pub fsck: Option<CronJob>,
+    /// Cleans it up.
+    pub gc: Option<CronJob>,
     /// How far these objects have come.
     pub stage: PhantomData<Stage>,
 }

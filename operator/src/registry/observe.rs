@@ -47,6 +47,7 @@ pub async fn observe_credentials(client: &Client, namespace: &str, spec: &CargoR
 async fn live(client: &Client, namespace: &str, name: &str) -> Result<Live> {
     let names = ChildNames::of(name);
     let (config, internal, data) = (names.config(), names.internal(), names.data());
+    let (maintenance, fsck, gc) = (names.maintenance(), names.fsck(), names.gc());
     let (
         service_account,
         config_map,
@@ -57,6 +58,9 @@ async fn live(client: &Client, namespace: &str, name: &str) -> Result<Live> {
         network_policy,
         disruption_budget,
         deployment,
+        maintenance_policy,
+        fsck,
+        gc,
     ) = try_join!(
         get(client, namespace, names.main()),
         get(client, namespace, &config),
@@ -67,6 +71,9 @@ async fn live(client: &Client, namespace: &str, name: &str) -> Result<Live> {
         get(client, namespace, names.main()),
         get(client, namespace, names.main()),
         get(client, namespace, names.main()),
+        get(client, namespace, &maintenance),
+        get(client, namespace, &fsck),
+        get(client, namespace, &gc),
     )?;
     Ok(Live {
         service_account,
@@ -78,6 +85,9 @@ async fn live(client: &Client, namespace: &str, name: &str) -> Result<Live> {
         network_policy,
         disruption_budget,
         deployment,
+        maintenance_policy,
+        fsck,
+        gc,
     })
 }
 

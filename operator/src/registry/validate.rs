@@ -15,6 +15,7 @@ use super::{quantity, spool};
 use crate::bucket::{Credentials, Target};
 use crate::config::Config;
 use crate::crd::bucket::BucketSpec;
+use crate::crd::maintenance::MaintenanceSpec;
 use crate::crd::registry::{
     CaBundle, CargoRegistry, CargoRegistrySpec, ImagePullPolicy, LimitsSpec, S3Storage, ServiceSpec, Visibility,
     VolumeStorage,
@@ -50,6 +51,8 @@ pub struct ValidatedRegistry {
     pub visibility: Visibility,
     /// Bounds for clients.
     pub client_limits: LimitsSpec,
+    /// When the bucket is checked and cleaned up.
+    pub maintenance: MaintenanceSpec,
     /// Contents of the internal Secret.
     pub internal: Internal,
     /// Namespace whose pods may connect to the internal port.
@@ -129,6 +132,7 @@ pub fn validate(
             service: spec.expose.service.clone(),
             visibility: spec.access.visibility,
             client_limits: spec.limits.clone(),
+            maintenance: spec.maintenance.clone().unwrap_or_default(),
             operator_namespace: config.operator_namespace.clone(),
             name,
             namespace,
@@ -207,6 +211,18 @@ fn spec_problems(name: &str, spec: &CargoRegistrySpec) -> Vec<Problem> {
         storage.volume.is_some() && spec.bucket.is_some(),
         "bucket configures the bucket of storage.s3; a registry on storage.volume has none",
     );
+    refuse_if(
+        storage.volume.is_some() && spec.maintenance.is_some(),
+        "maintenance runs beside the replicas, and a volume has room for one process only: stop the registry (replicas: 0) and run `supercargo-registry fsck` or `gc` on the volume, or use storage.s3",
+    );
+    let schedules = spec.maintenance.iter().flat_map(|m| [&m.fsck.schedule, &m.gc.schedule]).flatten();
+    for schedule in schedules {
+        let fits = schedule.starts_with('@') || schedule.split(' ').filter(|field| !field.is_empty()).count() == 5;
+        refuse_if(
+            !fits,
+            "a schedule of maintenance has five fields, such as `30 2 * * 6`, or is @hourly, @daily, @weekly, @monthly or @yearly",
+        );
+    }
     refuse_if(spec.replicas.is_some_and(|n| n < 0), "replicas cannot be negative");
     if let Some(s3) = &storage.s3 {
         refuse_if(
@@ -301,8 +317,11 @@ fn taken_names(name: &str, uid: &str, live: &Live) -> Vec<Problem> {
         network_policy,
         disruption_budget,
         deployment,
+        maintenance_policy,
+        fsck,
+        gc,
     } = live;
-    let owned: [(&str, String, Option<&ObjectMeta>); 8] = [
+    let owned: [(&str, String, Option<&ObjectMeta>); 11] = [
         ("ServiceAccount", names.main().into(), service_account.as_ref().map(|o| &o.metadata)),
         ("ConfigMap", names.config(), config_map.as_ref().map(|o| &o.metadata)),
         ("Secret", names.internal(), internal_secret.as_ref().map(|o: &Secret| &o.metadata)),
@@ -311,6 +330,9 @@ fn taken_names(name: &str, uid: &str, live: &Live) -> Vec<Problem> {
         ("NetworkPolicy", names.main().into(), network_policy.as_ref().map(|o| &o.metadata)),
         ("PodDisruptionBudget", names.main().into(), disruption_budget.as_ref().map(|o| &o.metadata)),
         ("Deployment", names.main().into(), deployment.as_ref().map(|o| &o.metadata)),
+        ("NetworkPolicy", names.maintenance(), maintenance_policy.as_ref().map(|o| &o.metadata)),
+        ("CronJob", names.fsck(), fsck.as_ref().map(|o| &o.metadata)),
+        ("CronJob", names.gc(), gc.as_ref().map(|o| &o.metadata)),
     ];
     let mut problems: Vec<_> = owned
         .into_iter()

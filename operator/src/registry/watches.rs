@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -28,6 +29,7 @@ pub(super) fn children(context: &Context, namespace: Option<&str>) -> Vec<Trigge
         of::<PersistentVolumeClaim>(context, namespace, "PersistentVolumeClaim"),
         of::<PodDisruptionBudget>(context, namespace, "PodDisruptionBudget"),
         of::<NetworkPolicy>(context, namespace, "NetworkPolicy"),
+        of::<CronJob>(context, namespace, "CronJob"),
     ]
 }
 

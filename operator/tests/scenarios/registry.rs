@@ -20,6 +20,8 @@ pub(crate) const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/demo/deployments/c
 const CONFIG_MAP: &str = "/api/v1/namespaces/demo/configmaps/company-config";
 const INTERNAL_SECRET: &str = "/api/v1/namespaces/demo/secrets/company-internal";
 pub(crate) const S3_SECRET: &str = "/api/v1/namespaces/demo/secrets/s3";
+pub(crate) const FSCK: &str = "/apis/batch/v1/namespaces/demo/cronjobs/company-fsck";
+pub(crate) const GC: &str = "/apis/batch/v1/namespaces/demo/cronjobs/company-gc";
 pub(crate) const BUDGET: &str = "/apis/policy/v1/namespaces/demo/poddisruptionbudgets/company";
 
 pub(crate) fn config() -> Config {

@@ -14,6 +14,8 @@ use crate::krate::record::OpId;
 pub const DESCRIPTION_BYTES_MAX: usize = 1024;
 /// Most grants of one token, and most patterns of one grant.
 pub const GRANTS_MAX: usize = 256;
+/// How many of the last changes a token's record keeps.
+pub const TOKEN_OPS_MAX: usize = 16;
 /// A stored record is not read beyond this, in bytes.
 pub const TOKEN_RECORD_BYTES_MAX: usize = 1024 * 1024;
 
@@ -83,7 +85,7 @@ pub struct TokenRecord {
     /// The identity of a write that is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<OpId>,
-    /// Under a mark: the identity of the last change.
+    /// Under a mark, and after one was swept: the identity of the last change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     over: Option<OpId>,
     /// The user it stands for.
@@ -98,9 +100,40 @@ pub struct TokenRecord {
     pub expires_at: Option<Timestamp>,
     /// When it was revoked; then for ever.
     pub revoked_at: Option<Timestamp>,
+    /// The last [`TOKEN_OPS_MAX`] changes, oldest first. Those of programs that did not keep them are not among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ops: Vec<TokenOp>,
     /// Fields of a later version.
     #[serde(flatten)]
     extra: Map<String, Value>,
+}
+
+/// One of the last changes of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenOp {
+    /// Its identity.
+    pub op: OpId,
+    /// What it did.
+    pub kind: TokenOpKind,
+    /// When.
+    pub at: Timestamp,
+    /// The `rev` that it made.
+    pub rev: u64,
+}
+
+/// What a change of a token did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TokenOpKind {
+    /// It was made.
+    TokenCreate,
+    /// It got other content.
+    TokenUpdate,
+    /// It was revoked.
+    TokenRevoke,
+    /// Something that a later version does.
+    #[serde(untagged)]
+    Other(String),
 }
 
 impl TokenRecord {
@@ -109,7 +142,8 @@ impl TokenRecord {
     pub fn new(op: OpId, token: NewToken, now: Timestamp) -> Self {
         let NewToken { user, description, grants, expires_at } = token;
         let (mark, over, revoked_at, extra) = (None, None, None, Map::new());
-        Self { op, rev: 1, mark, over, user, description, grants, created_at: now, expires_at, revoked_at, extra }
+        let ops = vec![TokenOp { op: op.clone(), kind: TokenOpKind::TokenCreate, at: now, rev: 1 }];
+        Self { op, rev: 1, mark, over, user, description, grants, created_at: now, expires_at, revoked_at, ops, extra }
     }
 
     /// The same state, under a mark: a write is under way, and nobody may keep this state in memory. `mark` is fresh for every marking.
@@ -119,10 +153,21 @@ impl TokenRecord {
         Self { op: mark.clone(), mark: Some(mark), over, ..self.clone() }
     }
 
-    /// A mark for a token that is not there yet; it reads as missing.
+    /// A mark for a token that is not there yet; it reads as missing, and no change was made to it.
     #[must_use]
     pub fn reservation(&self, mark: OpId) -> Self {
-        Self { rev: 0, over: None, ..self.marked(mark) }
+        Self { rev: 0, over: None, ops: Vec::new(), ..self.marked(mark) }
+    }
+
+    /// The same state as one more `rev`, without the mark that a dead writer left: the writer has announced that `rev`, and nobody keeps an
+    /// older state in memory.
+    ///
+    /// # Panics
+    /// For a token that is not there yet: without its mark it would be.
+    #[must_use]
+    pub fn swept(&self, op: OpId) -> Self {
+        assert!(self.rev > 0, "a mark without a token is left to whoever makes the token");
+        Self { op, rev: self.rev + 1, mark: None, ..self.clone() }
     }
 
     /// Reads a stored record.
@@ -149,10 +194,10 @@ impl TokenRecord {
         bytes
     }
 
-    /// Whether this change was the last one.
+    /// Whether this change was among the last ones.
     #[must_use]
     pub fn contains(&self, op: &OpId) -> bool {
-        self.op == *op || self.over.as_ref() == Some(op)
+        self.op == *op || self.over.as_ref() == Some(op) || self.ops.iter().any(|done| done.op == *op)
     }
 
     /// Whether a `PUT` with this content would change nothing.
@@ -173,7 +218,7 @@ impl TokenRecord {
     ///
     /// # Errors
     /// It is revoked, which is for ever.
-    pub fn update(&mut self, op: OpId, token: NewToken) -> Result<bool, RevokedError> {
+    pub fn update(&mut self, op: OpId, token: NewToken, now: Timestamp) -> Result<bool, RevokedError> {
         if let Some(at) = self.revoked_at {
             return Err(RevokedError { at });
         }
@@ -182,7 +227,7 @@ impl TokenRecord {
         }
         NewToken { user: self.user, description: self.description, grants: self.grants, expires_at: self.expires_at } =
             token;
-        self.advance(op);
+        self.advance(op, TokenOpKind::TokenUpdate, now);
         Ok(true)
     }
 
@@ -192,17 +237,20 @@ impl TokenRecord {
             return false;
         }
         self.revoked_at = Some(now);
-        self.advance(op);
+        self.advance(op, TokenOpKind::TokenRevoke, now);
         true
     }
 
-    fn advance(&mut self, op: OpId) {
+    fn advance(&mut self, op: OpId, kind: TokenOpKind, at: Timestamp) {
         assert_ne!(self.op, op, "every change has an identity of its own");
-        self.op = op;
+        self.op = op.clone();
         // Whoever left a mark is overtaken by this write.
         self.mark = None;
         self.over = None;
         self.rev += 1;
+        let surplus = (self.ops.len() + 1).saturating_sub(TOKEN_OPS_MAX);
+        self.ops.drain(..surplus);
+        self.ops.push(TokenOp { op, kind, at, rev: self.rev });
     }
 }
 

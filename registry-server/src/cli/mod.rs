@@ -1,21 +1,28 @@
 //! The commands of `supercargo-registry`.
 //!
 //! Exit status: 0 done; 1 failed; 2 wrong arguments or configuration; for `prove` also 3, the store does not keep its promises, and 4, it
-//! cannot be reached.
+//! cannot be reached; for `fsck` and `gc` also 3, something that is stored needs somebody to look at it.
 
 mod config;
+mod fsck;
+mod gc;
+mod krate;
+mod progress;
 mod prove;
 mod serve;
 mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::ambient::{Clock, Entropy};
-use crate::config::Config;
-use crate::telemetry;
+use crate::config::{self as configuration, Config};
+use crate::registry::{Registry, RegistryError, Storage, StorageError};
+use crate::store::proof::Verdict;
+use crate::{server, telemetry};
 
 /// The status for wrong arguments, as clap has it.
 const WRONG: u8 = 2;
@@ -41,6 +48,13 @@ enum Command {
     /// Make, list and revoke tokens directly in the store
     #[command(subcommand)]
     Token(token::Token),
+    /// Check everything in the store: exit status 0 nothing is wrong (or all of it was mended), 3 something is
+    Fsck(fsck::Fsck),
+    /// Delete files that nothing names, in two runs at least an hour apart; says only what it would do unless told --dry-run=false
+    Gc(gc::Gc),
+    /// Delete and restore crates directly in the store
+    #[command(subcommand, name = "crate")]
+    Krate(krate::Crate),
     /// Print every configuration key with its environment variable, default and meaning
     Config(config::Keys),
 }
@@ -75,6 +89,45 @@ impl Source {
     }
 }
 
+/// The registry in its store, without a server.
+struct Opened {
+    registry: Arc<Registry>,
+    clock: Clock,
+    entropy: Entropy,
+    config: Config,
+}
+
+impl Source {
+    /// Opens the registry of the configuration, to change it past its servers.
+    async fn open(&self) -> Result<Opened, Failure> {
+        self.open_in(async |storage| Storage::open(storage).await, Registry::open_now).await
+    }
+
+    /// The same to look at only: a server may hold the directory.
+    async fn open_to_read(&self) -> Result<Opened, Failure> {
+        self.open_in(async |storage| Storage::open_to_read(storage).await, Registry::open_to_read).await
+    }
+
+    async fn open_in(
+        &self,
+        open: impl AsyncFnOnce(&configuration::Storage) -> Result<Storage, StorageError>,
+        make_ready: impl AsyncFnOnce(&Registry) -> Verdict,
+    ) -> Result<Opened, Failure> {
+        let config = self.load().map_err(Failure::wrong)?;
+        telemetry::init(&config.log).map_err(Failure::new)?;
+        let storage = open(&config.storage).await.map_err(Failure::wrong)?;
+        let (clock, entropy) = ambient();
+        // Servers that hold a record in memory are told, or outlasted.
+        let replication = server::replication(&config, None).map_err(Failure::wrong)?;
+        let registry = Registry::replicated(&storage, config.visibility, replication, clock.clone(), entropy.clone());
+        let verdict = make_ready(&registry).await;
+        if !verdict.is_proven() {
+            return Err(Failure::new(format!("{}: {}", registry.location(), verdict.message)));
+        }
+        Ok(Opened { registry: Arc::new(registry), clock, entropy, config })
+    }
+}
+
 /// Why a command ended: the text for the terminal and the exit status.
 struct Failure {
     status: u8,
@@ -84,6 +137,14 @@ struct Failure {
 impl Failure {
     fn new(text: impl ToString) -> Self {
         Self { status: 1, text: text.to_string() }
+    }
+
+    /// A failure of the registry, with what the log would say of it.
+    fn caused(error: RegistryError) -> Self {
+        match error.cause() {
+            Some(cause) => Self::new(format!("{error}: {cause}")),
+            None => Self::new(error),
+        }
     }
 
     fn wrong(text: impl ToString) -> Self {
@@ -101,6 +162,9 @@ impl Cli {
             }
             Command::Serve(serve) => runtime().and_then(|runtime| runtime.block_on(Box::pin(serve.run()))),
             Command::Prove(prove) => runtime().and_then(|runtime| runtime.block_on(Box::pin(prove.run()))),
+            Command::Fsck(fsck) => runtime().and_then(|runtime| runtime.block_on(Box::pin(fsck.run()))),
+            Command::Gc(gc) => runtime().and_then(|runtime| runtime.block_on(Box::pin(gc.run()))),
+            Command::Krate(krate) => runtime().and_then(|runtime| runtime.block_on(Box::pin(krate.run()))),
             Command::Token(token) => runtime().and_then(|runtime| runtime.block_on(Box::pin(token.run()))),
         };
         match result {

@@ -1,18 +1,14 @@
 //! `supercargo-registry token create | list | revoke`: directly on the store, for a registry without an operator. On a directory only while no
 //! server holds it.
 
-use std::sync::Arc;
-
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Failure, Source, ambient, say};
+use super::{Failure, Opened, Source, say};
 use crate::access::{CratePattern, Grant, NewToken, TokenHash, TokenSecret, Verb};
-use crate::ambient::{Clock, Entropy};
+use crate::ambient::Entropy;
 use crate::krate::Owner;
-use crate::registry::{Registry, Storage};
-use crate::store::proof::Verdict;
-use crate::{server, telemetry};
+use crate::registry::Registry;
 
 /// What may be done to tokens.
 #[derive(Debug, Subcommand)]
@@ -78,22 +74,6 @@ impl Token {
     }
 }
 
-/// The registry in its store, without a server.
-async fn open(source: &Source) -> Result<(Arc<Registry>, Clock, Entropy), Failure> {
-    let config = source.load().map_err(Failure::wrong)?;
-    telemetry::init(&config.log).map_err(Failure::new)?;
-    let storage = Storage::open(&config.storage).await.map_err(Failure::wrong)?;
-    let (clock, entropy) = ambient();
-    // Servers that hold the token in memory are told, or outlasted.
-    let replication = server::replication(&config, None).map_err(Failure::wrong)?;
-    let registry = Registry::replicated(&storage, config.visibility, replication, clock.clone(), entropy.clone());
-    let verdict: Verdict = registry.open_now().await;
-    if !verdict.is_proven() {
-        return Err(Failure::new(format!("{}: {}", registry.location(), verdict.message)));
-    }
-    Ok((Arc::new(registry), clock, entropy))
-}
-
 /// Makes a token in the registry; only its hash is stored.
 pub(super) async fn mint(registry: &Registry, entropy: &Entropy, new: NewToken) -> Result<TokenSecret, Failure> {
     let secret = entropy.with(TokenSecret::generate);
@@ -103,11 +83,12 @@ pub(super) async fn mint(registry: &Registry, entropy: &Entropy, new: NewToken) 
 
 impl Create {
     async fn run(self) -> Result<(), Failure> {
-        let (registry, clock, entropy) = open(&self.source).await?;
+        let Opened { registry, clock, entropy, .. } = self.source.open().await?;
         let expires_at = self.expires_in.map(|duration| end(clock.now(), *duration)).transpose()?;
         let grants = vec![Grant { verbs: self.verbs.into_iter().collect(), crates: self.crates }];
         let new = NewToken { user: self.user, description: self.description, grants, expires_at };
         let secret = mint(&registry, &entropy, new).await?;
+        registry.finish_writes().await;
         // The token alone on standard output, so that it can be piped.
         say(secret.expose());
         Ok(())
@@ -122,7 +103,7 @@ fn end(now: Timestamp, duration: std::time::Duration) -> Result<Timestamp, Failu
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let (registry, clock, _) = open(&self.source).await?;
+        let Opened { registry, clock, .. } = self.source.open().await?;
         let tokens = registry.tokens().await.map_err(Failure::new)?;
         if tokens.is_empty() {
             say("no tokens; make one with `supercargo-registry token create --user NAME`");
@@ -149,11 +130,12 @@ fn describe(grant: &Grant) -> String {
 
 impl Revoke {
     async fn run(self) -> Result<(), Failure> {
-        let (registry, ..) = open(&self.source).await?;
+        let Opened { registry, .. } = self.source.open().await?;
         if registry.token(self.sha256).await.map_err(Failure::new)?.is_none() {
             return Err(Failure::new(format!("there is no token {}", self.sha256)));
         }
         registry.revoke_token(self.sha256).await.map_err(Failure::new)?;
+        registry.finish_writes().await;
         say(&format!("revoked {}", self.sha256));
         Ok(())
     }

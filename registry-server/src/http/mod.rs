@@ -11,7 +11,7 @@
 //! | `GET /api/v1/crates?q=` | `search.rs` |
 //! | `GET /`, `GET /me` | `pages.rs` |
 //! | `GET /livez`, `/readyz`, `/metrics` | `health.rs` |
-//! | `PUT`, `GET`, `DELETE /admin/v1/tokens/{sha256}` | `admin.rs` |
+//! | `PUT`, `GET`, `DELETE /admin/v1/tokens/{sha256}`, `/admin/v1/crates/{crate}` | `admin.rs` |
 //! | `POST /peer/v1/notices` | `notices.rs` |
 //!
 //! `request.rs` is what every handler gets, `error.rs` which status and which text an error has, `labels.rs` what is logged and counted.

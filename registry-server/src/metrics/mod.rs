@@ -13,8 +13,8 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use self::table::{
-    BUILD_INFO, CATALOG_CHANGES, CATALOG_CRATES, CATALOG_PENDING, CLEARS, COMMIT_ATTEMPTS, COMMITS, COMPACTIONS,
-    CONNECTIONS, DOWNLOADS_FLUSHED, DOWNLOADS_FOLDED, EVICTIONS, HEAD_EDITS, HEAD_WRITES, PANICS, READS,
+    AUDITS, BUILD_INFO, CATALOG_CHANGES, CATALOG_CRATES, CATALOG_PENDING, CLEARS, COMMIT_ATTEMPTS, COMMITS,
+    COMPACTIONS, CONNECTIONS, DOWNLOADS_FLUSHED, DOWNLOADS_FOLDED, EVICTIONS, HEAD_EDITS, HEAD_WRITES, PANICS, READS,
     REQUEST_DURATION, REQUESTS, STORE_CALL_DURATION, STORE_CALLS, STORE_PROVEN,
 };
 pub use self::table::{Kind, METRICS, Metric, markdown};
@@ -118,6 +118,11 @@ pub(crate) fn cleared(outcome: &'static str) {
 /// Counts silent replicas.
 pub(crate) fn evicted(count: usize) {
     counter!(EVICTIONS.name).increment(count as u64);
+}
+
+/// Counts the end of an entry of the audit log.
+pub(crate) fn audited(outcome: &'static str) {
+    counter!(AUDITS.name, "outcome" => outcome).increment(1);
 }
 
 /// Counts a look-up of a record.

@@ -96,6 +96,12 @@ pub(super) const CLEARS: Metric = metric(
     &["outcome"],
     "Waits for the other replicas before a commit: `acknowledged` or `outlasted`.",
 );
+pub(super) const AUDITS: Metric = metric(
+    "supercargo_registry_audit_entries_total",
+    Kind::Counter,
+    &["outcome"],
+    "Entries of the audit log after a change: `written`, or `failed` and left to `fsck --repair`.",
+);
 pub(super) const EVICTIONS: Metric =
     metric("supercargo_registry_evictions_total", Kind::Counter, &[], "Replicas that this one found silent.");
 pub(super) const READS: Metric = metric(
@@ -168,6 +174,7 @@ pub const METRICS: &[Metric] = &[
     HEAD_EDITS,
     CLEARS,
     EVICTIONS,
+    AUDITS,
     READS,
     STORE_CALLS,
     STORE_CALL_DURATION,

@@ -18,6 +18,7 @@ fn count_everything() {
     evicted(1);
     read("memory");
     store_call("get", "found", Duration::from_millis(1));
+    audited("written");
     store_proven(true);
     catalog(3, 1, 2);
     downloads_flushed(2);

@@ -59,6 +59,19 @@ pub(super) struct Commit<'a> {
     pub(super) what: String,
     /// Identifies this change in the document, over all attempts.
     pub(super) op: &'a OpId,
+    /// Which states the closure is shown.
+    pub(super) shown: Shown,
+    /// After this moment of the replica's clock nothing is committed any more: what the change names may be gone.
+    pub(super) not_after: Option<Duration>,
+}
+
+/// Which states a closure is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Committed ones, with or without a mark.
+    Committed,
+    /// Those that only reserve a key, too.
+    All,
 }
 
 /// How one attempt to replace a state ended.
@@ -165,12 +178,13 @@ impl Registry {
                 unclear.take_if(|_| stored.as_ref().is_some_and(|state| state.document.contains(commit.op)))
             {
                 metrics::commit_attempt(commit.operation, "found");
+                self.export(stored.as_ref().and_then(|state| state.document.audit(&commit.key, commit.op)));
                 return Ok(unclear.answer);
             }
             let etag = stored.as_ref().map(|state| state.etag.clone());
             // The document has moved on without us, so our unclear write can never land.
             unclear.take_if(|unclear| unclear.replaces != etag);
-            let state = present(stored.clone());
+            let state = if commit.shown == Shown::All { stored.clone() } else { present(stored.clone()) };
             let (document, answer) = match decide(state.as_ref().map(|state| &*state.document))? {
                 Decision::Keep(answer) => return Ok(answer),
                 Decision::Write(document, answer) => (document, answer),
@@ -182,8 +196,12 @@ impl Registry {
                 continue;
             }
             attempt += 1;
+            let entry = document.audit(&commit.key, commit.op);
             match self.replace(commit, stored.as_ref(), document).await {
-                Step::Done => return Ok(answer),
+                Step::Done => {
+                    self.export(entry);
+                    return Ok(answer);
+                }
                 Step::Again => {}
                 Step::AgainLater => self.pause(attempt).await,
                 Step::Failed(error) => return Err(unclear.map_or(error, |unclear| unclear.error(commit))),

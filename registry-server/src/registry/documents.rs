@@ -9,6 +9,8 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::RegistryError;
+use super::audit::Entry;
+use super::marks::Marks;
 use crate::access::TokenRecord;
 use crate::ambient::Entropy;
 use crate::krate::Record;
@@ -32,12 +34,16 @@ pub(super) trait Document: Sized + Send + Sync + 'static {
     fn encode(&self) -> Bytes;
     /// Whether this operation is in the document.
     fn contains(&self, op: &OpId) -> bool;
+    /// The entry of the audit log for this operation, if the document still knows it.
+    fn audit(&self, key: &Key, op: &OpId) -> Option<Entry>;
     /// How many changes there were; 0 while the first is under way, and then the document reads as missing.
     fn rev(&self) -> u64;
     /// The identity of a write that is under way.
     fn mark(&self) -> Option<&OpId>;
     /// The state `before` (if there is one) with a mark: `next` is about to replace it.
     fn marked(before: Option<&Self>, next: &Self, mark: OpId) -> Self;
+    /// The state without the mark that a dead writer left, as one more `rev`. `None`: this mark is left to the next writer.
+    fn swept(&self, op: OpId) -> Option<Self>;
     /// The form in which a state is kept in memory. `None`: it is not worth keeping.
     fn known(state: Option<Versioned<Self>>) -> Option<Known>;
     /// Back from that form.
@@ -88,6 +94,8 @@ pub(super) struct Documents {
     store: Arc<dyn Store>,
     replica: Arc<Replica<Known>>,
     entropy: Entropy,
+    /// Marks that readers came across.
+    pub(super) marks: Arc<Marks>,
     pub(super) crates: Fills<Record>,
     pub(super) tokens: Fills<TokenRecord>,
 }
@@ -106,7 +114,14 @@ pub(super) fn present<D: Document>(stored: Option<Versioned<D>>) -> Option<Versi
 impl Documents {
     pub(super) fn new(store: Arc<dyn Store>, replica: Arc<Replica<Known>>, entropy: Entropy) -> Self {
         let share_late = replica.rules().broken(Mutant::LateReaderShares);
-        Self { store, replica, entropy, crates: Flights::new(share_late), tokens: Flights::new(share_late) }
+        Self {
+            store,
+            replica,
+            entropy,
+            marks: Arc::default(),
+            crates: Flights::new(share_late),
+            tokens: Flights::new(share_late),
+        }
     }
 
     /// The document as it is now.
@@ -123,8 +138,8 @@ impl Documents {
                 return Ok(D::from_known(known));
             }
             let fill = || {
-                let (store, replica) = (self.store.clone(), self.replica.clone());
-                fill::<D>(store, replica, self.entropy.clone(), key.clone()).boxed()
+                let (store, replica, marks) = (self.store.clone(), self.replica.clone(), self.marks.clone());
+                fill::<D>(store, replica, marks, self.entropy.clone(), key.clone()).boxed()
             };
             let arrival = *arrival.get_or_insert_with(|| fills.arrive());
             if let Landed::Fresh(result) = fills.join(key, arrival, fill).await {
@@ -175,11 +190,13 @@ impl Documents {
 async fn fill<D: Document>(
     store: Arc<dyn Store>,
     replica: Arc<Replica<Known>>,
+    marks: Arc<Marks>,
     entropy: Entropy,
     key: Key,
 ) -> Result<Option<Versioned<D>>, RegistryError> {
     let generation = replica.generation();
     let state = fetch::<D>(&*store, &entropy, &key).await?;
+    marks.note(&key, state.as_ref().and_then(|state| state.document.mark()), replica.time().now());
     keep(&replica, &key, state.clone(), generation);
     Ok(present(state))
 }

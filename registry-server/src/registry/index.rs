@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::audit::{self, Entry};
 use super::authorise::absent;
 use super::documents::{Document, Documents, Fills, Known, Purpose, Versioned};
 use super::{Registry, RegistryError};
@@ -40,8 +41,16 @@ impl Document for Record {
         Self::mark(self)
     }
 
+    fn audit(&self, _: &Key, op: &OpId) -> Option<Entry> {
+        self.ops().iter().find(|done| done.op == *op).and_then(|op| audit::of_crate(self, op))
+    }
+
     fn marked(before: Option<&Self>, next: &Self, mark: OpId) -> Self {
         before.map_or_else(|| next.reservation(mark.clone()), |before| before.marked(mark.clone()))
+    }
+
+    fn swept(&self, op: OpId) -> Option<Self> {
+        Some(Self::swept(self, op))
     }
 
     fn known(state: Option<Versioned<Self>>) -> Option<Known> {

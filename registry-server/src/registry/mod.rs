@@ -2,13 +2,16 @@
 //!
 //! - `documents`: crate and token records, read from memory or from the store.
 //! - [`commit`]: the one loop that changes anything; everything that writes a record or a token goes through it. `steps`: one attempt of it.
-//! - `publish`, `yank`, `owners`, `tokens`: one closure each over the state that it replaces.
+//! - `publish`, `yank`, `owners`, `tokens`, `tombstones`: one closure each over the state that it replaces.
 //! - `downloads`: counts them.
 //! - `index`, `download`, `search`: reads; [`crate::replicas`] makes any number of replicas agree.
+//! - `audit`: who did what, written down after the answer.
+//! - `marks`: what dead writers left.
 //! - `authorise`: from a token's text to a principal, and the one decision on every route.
 //! - `storage`, `metered`, `format`, `readiness`: the open store, counted and timed, and what has to hold before the first request.
 //! - `error`: why not, in a user's words.
 
+pub(crate) mod audit;
 mod authorise;
 mod commit;
 mod documents;
@@ -17,6 +20,7 @@ mod downloads;
 mod error;
 mod format;
 mod index;
+mod marks;
 mod metered;
 mod owners;
 mod publish;
@@ -25,6 +29,7 @@ mod search;
 mod steps;
 mod storage;
 mod tokens;
+mod tombstones;
 mod yank;
 
 use std::sync::Arc;
@@ -43,13 +48,20 @@ use self::metered::Metered;
 pub use self::publish::{Published, Ticket, Upload};
 pub use self::search::{Compacted, Found, Hit, Query, QueryError};
 pub use self::storage::{Storage, StorageError};
+pub use self::tombstones::CrateState;
 // What an upload is made of: whoever takes one in needs the words, not the store.
 use crate::access::Visibility;
 use crate::ambient::{Clock, Entropy, Monotonic};
+use crate::krate::Owner;
 use crate::replicas::{Ack, Ground, NoPeers, Notice, Peers, Replica, Settings, Standing};
 use crate::store::Store;
 use crate::store::proof::{Provable, Verdict};
 pub use crate::store::{Body, Sha256Digest, SpooledFile};
+
+/// The user in the name of whom the admin credential acts.
+fn administrator() -> Owner {
+    Owner::parse("admin").expect("a login")
+}
 
 /// A registry's part among equal ones.
 #[derive(Clone)]
@@ -133,6 +145,16 @@ impl Registry {
         }
     }
 
+    /// The store, for jobs over all of it.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The randomness, for the same.
+    pub(crate) fn entropy(&self) -> &Entropy {
+        &self.entropy
+    }
+
     /// Keeps this registry a member of those that serve from memory, until `stop`. Begins when the store is fit.
     pub async fn keep_up(self: Arc<Self>, stop: CancellationToken) {
         if stop.run_until_cancelled(self.wait_for(Verdict::is_proven)).await.is_some() {
@@ -182,7 +204,7 @@ impl Registry {
         }
     }
 
-    /// Waits until no change is under way. New ones are not prevented: that is for the listeners.
+    /// Waits until no change is under way, and what was changed is in the audit log. New ones are not prevented: that is for the listeners.
     pub async fn finish_writes(&self) {
         self.writes.close();
         self.writes.wait().await;

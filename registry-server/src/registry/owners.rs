@@ -1,7 +1,7 @@
 //! Owners: who may publish, yank and change the owners of a crate.
 
 use super::authorise::actor;
-use super::commit::{Commit, Decision};
+use super::commit::{Commit, Decision, Shown};
 use super::publish::write_error;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
@@ -60,7 +60,14 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         self.check_ready()?;
         let change = Change { op: self.new_op(), actor: actor(principal)?.clone(), at: self.clock.now() };
-        let commit = Commit { key: self.key(name), operation, what: format!("the crate `{name}`"), op: &change.op };
+        let commit = Commit {
+            key: self.key(name),
+            operation,
+            what: format!("the crate `{name}`"),
+            op: &change.op,
+            shown: Shown::Committed,
+            not_after: None,
+        };
         self.commit(commit, None, |record: Option<&Record>| {
             let mut record = self.authorise_existing(principal, Action::ChangeOwners, name, record)?.clone();
             Ok(match change_record(&mut record, &change)? {

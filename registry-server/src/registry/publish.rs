@@ -1,7 +1,10 @@
 //! Publish: bytes first, then the record by compare-and-swap. A crash between the two leaves an object that nothing names.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use super::authorise::actor;
-use super::commit::{Commit, Decision};
+use super::commit::{Commit, Decision, Shown};
 use super::documents::Versioned;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
@@ -9,6 +12,10 @@ use crate::krate::record::{Change, NewVersion, Outcome, WriteError};
 use crate::krate::{Cksum, CrateName, Owner, Record, Release};
 use crate::replicas::Mutant;
 use crate::store::{Body, Cond, Key, Put, Sha256Digest};
+
+/// How long a publish may take from the first byte that it stores to its commit. The garbage collection relies on it: a file that nothing names
+/// may be deleted after two days, and must not be named after that.
+const LASTS_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// What is known before the bytes of a crate are taken in: that the caller may publish under this name as things stand.
 #[derive(Debug)]
@@ -43,7 +50,8 @@ impl Registry {
     /// The caller may not, or the store does not answer.
     pub async fn may_publish(&self, principal: &Principal, name: &CrateName) -> Result<Ticket, RegistryError> {
         let state = self.record(name).await?;
-        self.authorise(principal, Action::Publish, name, state.as_ref().map(|state| state.document.owners()))?;
+        let record = state.as_ref().map(|state| &*state.document);
+        self.authorise(principal, Action::Publish, name, publishers(record))?;
         Ok(Ticket { principal: principal.clone(), state })
     }
 
@@ -70,12 +78,20 @@ impl Registry {
         if let Decision::Keep(published) = decide(state.as_ref().map(|state| &*state.document))? {
             return Ok(published);
         }
+        let not_after = Some(self.replica.time().now() + LASTS_MAX);
         let late = self.replica.rules().broken(Mutant::BlobAfterRecord).then(|| body.clone());
         if late.is_none() {
             self.store_blob(&blob, body).await?;
         }
         let what = format!("the crate `{}`", release.name());
-        let commit = Commit { key: self.key(release.name()), operation: "publish", what, op: &change.op };
+        let commit = Commit {
+            key: self.key(release.name()),
+            operation: "publish",
+            what,
+            op: &change.op,
+            shown: Shown::Committed,
+            not_after,
+        };
         let published = self.commit(commit, Some(state), decide).await?;
         if let Some(body) = late {
             self.store_blob(&blob, body).await?;
@@ -103,8 +119,9 @@ impl Registry {
         change: &Change,
     ) -> Result<Decision<Record, Published>, RegistryError> {
         let name = new.release.name();
-        self.authorise(principal, Action::Publish, name, record.map(Record::owners))?;
+        self.authorise(principal, Action::Publish, name, publishers(record))?;
         let mut record = match record {
+            Some(record) if record.is_vacant() => record.claimed(name.clone(), [actor.clone()].into()),
             Some(record) => record.clone(),
             None => Record::new(name.clone(), [actor.clone()].into()),
         };
@@ -120,6 +137,11 @@ impl Registry {
         Key::blob(release.name().canonical().as_str(), release.version().as_semver(), sha256, self.new_ulid())
             .map_err(|error| RegistryError::Invalid(error.to_string()))
     }
+}
+
+/// Who may publish to the crate; `None` if nobody has it.
+fn publishers(record: Option<&Record>) -> Option<&BTreeSet<Owner>> {
+    record.filter(|record| !record.is_vacant()).map(Record::owners)
 }
 
 /// A refused change of a record, in the registry's words.

@@ -87,6 +87,18 @@ impl Registry {
         verdict
     }
 
+    /// The same for a store that nothing is written to: it has to hold a registry already.
+    pub async fn open_to_read(&self) -> Verdict {
+        let none = || RegistryError::Broken {
+            what: "the registry".into(),
+            reason: "there is no registry here: v1/meta/format is missing".into(),
+        };
+        let format = self.read_format().await.and_then(|id| id.map(drop).ok_or_else(none));
+        let verdict = judge_format(proven(Verdict::proving()), format);
+        self.set_readiness(verdict.clone());
+        verdict
+    }
+
     /// Finds out once whether the store is fit. Leaves nothing in it: a store without a format is fit too. At `stop` it ends early, and cleans
     /// up.
     pub async fn examine(&self, stop: &CancellationToken) -> Verdict {

@@ -47,6 +47,10 @@ impl Registry {
         if !(is_token && self.replica.rules().broken(Mutant::TokenNotCleared)) {
             self.replica.clear(&commit.key, document.rev(), &announced, before.as_deref()).await;
         }
+        // With the mark in place: whoever deletes what nothing names leaves a marked record alone.
+        if let Err(late) = self.check_in_time(commit) {
+            return Step::Failed(late);
+        }
         self.commit_marked(commit, marked, document).await
     }
 
@@ -60,6 +64,9 @@ impl Registry {
         self.replica.forget_older(&commit.key, document.rev());
         let generation = self.replica.generation();
         let cond = stored.map_or(Cond::Absent, |stored| Cond::Matches(stored.etag.clone()));
+        if let Err(late) = self.check_in_time(commit) {
+            return Step::Failed(late);
+        }
         let bytes = document.encode();
         match self.put(commit, &bytes, cond).await {
             Put::Stored(etag) => {
@@ -72,6 +79,16 @@ impl Registry {
             Put::NotSent(error) => Step::Failed(error.into()),
             Put::Unknown(cause) => Step::Unclear(cause, stored.map(|stored| stored.etag.clone())),
         }
+    }
+
+    fn check_in_time(&self, commit: &Commit<'_>) -> Result<(), RegistryError> {
+        let is_late = commit.not_after.is_some_and(|not_after| self.replica.time().now() > not_after);
+        if is_late {
+            return Err(RegistryError::TooSlow(
+                "storing this took more than an hour, and nothing was changed; repeat the command",
+            ));
+        }
+        Ok(())
     }
 
     /// Puts a mark on the state that was read. Its ETag, or how the attempt ends.

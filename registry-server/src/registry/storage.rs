@@ -41,6 +41,19 @@ impl Storage {
         })
     }
 
+    /// The same to look at only: a directory has to exist, and another process may be writing to it.
+    ///
+    /// # Errors
+    /// The directory cannot be read; the S3 configuration is wrong.
+    pub async fn open_to_read(storage: &config::Storage) -> Result<Self, StorageError> {
+        match &storage.backend {
+            Backend::File { directory } => {
+                Ok(Self::Trusted(Arc::new(FileStore::open_to_read(directory, storage.prefix.clone())?)))
+            }
+            Backend::S3(_) | Backend::Memory => Self::open(storage).await,
+        }
+    }
+
     /// Looks at what the configuration names without opening anything: the files and values of S3. A directory is made when it is opened,
     /// and memory is always there.
     ///

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt;
 
-use super::commit::{Commit, Decision};
+use super::audit::{self, Entry};
+use super::commit::{Commit, Decision, Shown};
 use super::documents::{Document, Documents, Fills, Known, Purpose, Versioned};
 use super::{Registry, RegistryError};
 use crate::access::record::TOKEN_RECORD_BYTES_MAX;
@@ -42,8 +43,17 @@ impl Document for TokenRecord {
         self.mark.as_ref()
     }
 
+    fn audit(&self, key: &Key, op: &OpId) -> Option<Entry> {
+        self.ops.iter().find(|done| done.op == *op).and_then(|op| audit::of_token(key, self, op))
+    }
+
     fn marked(before: Option<&Self>, next: &Self, mark: OpId) -> Self {
         before.map_or_else(|| next.reservation(mark.clone()), |before| before.marked(mark.clone()))
+    }
+
+    fn swept(&self, op: OpId) -> Option<Self> {
+        // A token that is not there yet is kept in memory in no case, and reads as missing.
+        (self.rev > 0).then(|| Self::swept(self, op))
     }
 
     fn known(state: Option<Versioned<Self>>) -> Option<Known> {
@@ -90,15 +100,23 @@ impl Registry {
         self.check_ready()?;
         token.check().map_err(|error| RegistryError::Invalid(error.to_string()))?;
         let (op, now) = (self.new_op(), self.clock.now());
-        let commit = Commit { key: key(hash), operation: "token_put", what: format!("the token {hash}"), op: &op };
+        let commit = Commit {
+            key: key(hash),
+            operation: "token_put",
+            what: format!("the token {hash}"),
+            op: &op,
+            shown: Shown::Committed,
+            not_after: None,
+        };
         self.commit(commit, None, |state: Option<&TokenRecord>| {
             let Some(state) = state else {
                 let record = TokenRecord::new(op.clone(), token.clone(), now);
                 return Ok(Decision::Write(record.clone(), record));
             };
             let mut record = state.clone();
-            let changed =
-                record.update(op.clone(), token.clone()).map_err(|error| RegistryError::Conflict(error.to_string()))?;
+            let changed = record
+                .update(op.clone(), token.clone(), now)
+                .map_err(|error| RegistryError::Conflict(error.to_string()))?;
             Ok(if changed { Decision::Write(record.clone(), record) } else { Decision::Keep(record) })
         })
         .await
@@ -111,7 +129,14 @@ impl Registry {
     pub async fn revoke_token(&self, hash: TokenHash) -> Result<(), RegistryError> {
         self.check_ready()?;
         let (op, now) = (self.new_op(), self.clock.now());
-        let commit = Commit { key: key(hash), operation: "token_revoke", what: format!("the token {hash}"), op: &op };
+        let commit = Commit {
+            key: key(hash),
+            operation: "token_revoke",
+            what: format!("the token {hash}"),
+            op: &op,
+            shown: Shown::Committed,
+            not_after: None,
+        };
         self.commit(commit, None, |state: Option<&TokenRecord>| {
             let Some(state) = state else { return Ok(Decision::Keep(())) };
             let mut record = state.clone();
@@ -146,7 +171,7 @@ impl Registry {
     }
 
     /// An identity that no other process makes, ordered by time.
-    pub(super) fn new_ulid(&self) -> Ulid {
+    pub(crate) fn new_ulid(&self) -> Ulid {
         let millis = u64::try_from(self.clock.now().as_millisecond()).unwrap_or(0);
         Ulid::from_parts(millis, self.entropy.bits())
     }

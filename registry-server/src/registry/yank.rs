@@ -1,7 +1,7 @@
 //! Yank and unyank: one flag of one index line.
 
 use super::authorise::actor;
-use super::commit::{Commit, Decision};
+use super::commit::{Commit, Decision, Shown};
 use super::publish::write_error;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
@@ -23,7 +23,14 @@ impl Registry {
         self.check_ready()?;
         let change = Change { op: self.new_op(), actor: actor(principal)?.clone(), at: self.clock.now() };
         let operation = if yanked { "yank" } else { "unyank" };
-        let commit = Commit { key: self.key(name), operation, what: format!("the crate `{name}`"), op: &change.op };
+        let commit = Commit {
+            key: self.key(name),
+            operation,
+            what: format!("the crate `{name}`"),
+            op: &change.op,
+            shown: Shown::Committed,
+            not_after: None,
+        };
         self.commit(commit, None, |record: Option<&Record>| {
             let mut record = self.authorise_existing(principal, Action::Yank, name, record)?.clone();
             Ok(match record.set_yanked(version, yanked, &change).map_err(|error| write_error(error, name))? {

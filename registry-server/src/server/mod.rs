@@ -28,6 +28,7 @@ use crate::ambient::{Clock, Entropy, Monotonic};
 use crate::config::{self, Config};
 use crate::http::credential::FileCredential;
 use crate::http::{InternalState, PublicState};
+use crate::maintenance::sweep::{Pace, keep_swept};
 use crate::registry::{Registry, RegistryError, Replication, Storage};
 use crate::replicas::{NoPeers, Peers, Settings};
 use crate::{http, metrics};
@@ -154,6 +155,8 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
     background.tasks.spawn(registry.clone().keep_up(background.stop.clone()));
     background.tasks.spawn(registry.clone().keep_searchable(background.stop.clone()));
     background.tasks.spawn(registry.clone().keep_counting(background.stop.clone()));
+    let pace = Pace::for_lease(config.replicas.lease);
+    background.tasks.spawn(keep_swept(registry.clone(), pace, entropy.clone(), background.stop.clone()));
     background.spawn_upkeep();
 
     let draining = Arc::new(AtomicBool::new(false));

@@ -10,6 +10,8 @@
 //! | `v1/catalog/current` | compare-and-swap | which catalog file counts |
 //! | `v1/downloads/delta/{ulid}/{number}` | plain, never the same key with other bytes | downloads that one process counted |
 //! | `v1/downloads/total` | compare-and-swap | all downloads, and which deltas are in it |
+//! | `v1/audit/{yyyy}/{mm}/{dd}/{hh}/{op}` | create | who changed what, one object per change |
+//! | `v1/gc/plan/{ulid}` | create | blobs that a garbage collection may delete later |
 //! | `v1/probe/{ulid}/{name}` | any | the start-up proof; deleted when it ends |
 //!
 //! `h2` is the first two hexadecimal digits of a SHA-256: of the canonical name for a crate, the digest itself for a token. It
@@ -71,6 +73,10 @@ pub enum Key {
         /// Its deltas are numbered from 1, without gaps.
         number: u64,
     },
+    /// What one change was, for those who want to know later.
+    Audit(AuditKey),
+    /// What one run of the garbage collection found.
+    GcPlan(Ulid),
     /// An object of one run of the start-up proof (or of the store contract).
     Probe {
         /// The run.
@@ -87,6 +93,14 @@ pub enum Prefix {
     Crates,
     /// `v1/blob/{canon}/`: all stored files of one crate.
     Blobs(CanonicalName),
+    /// `v1/blob/`: all stored files.
+    AllBlobs,
+    /// `v1/audit/`: all changes.
+    Audits,
+    /// `v1/gc/plan/`: what the garbage collections before this one found.
+    GcPlans,
+    /// `v1/`: everything, for whoever looks for what is not ours.
+    Everything,
     /// `v1/token/`: all tokens.
     Tokens,
     /// `v1/catalog/`: the catalog files, and `current`.
@@ -95,6 +109,8 @@ pub enum Prefix {
     DownloadsDeltas,
     /// `v1/probe/{run}/`: the objects of one run of the proof.
     Probe(Ulid),
+    /// `v1/probe/`: those of all runs.
+    Probes,
 }
 
 /// The name of a catalog file. Their order is that of their numbers.
@@ -118,6 +134,39 @@ pub struct KeyVersion(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeName(String);
 
+/// The address of an entry of the audit log: the hour of the change, and its identity. Both come from the change itself, so that whoever
+/// writes the entry writes the same object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AuditKey {
+    hour: String,
+    op: String,
+}
+
+impl AuditKey {
+    /// The entry of the change `op` (32 lower-case hexadecimal digits), made at `at`.
+    pub fn new(at: jiff::Timestamp, op: &str) -> Result<Self, KeyError> {
+        Self::from_parts(at.strftime("%Y/%m/%d/%H").to_string(), op)
+    }
+
+    fn from_parts(hour: String, op: &str) -> Result<Self, KeyError> {
+        let form = |text: &str, pattern: &str| {
+            text.len() == pattern.len()
+                && text.bytes().zip(pattern.bytes()).all(|(b, p)| if p == b'0' { b.is_ascii_digit() } else { b == p })
+        };
+        let is_op = op.len() == 32 && op.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if is_op && form(&hour, "0000/00/00/00") {
+            Ok(Self { hour, op: op.to_owned() })
+        } else {
+            Err(KeyError::Audit(format!("{hour}/{op}")))
+        }
+    }
+
+    /// The identity of the change.
+    pub fn op(&self) -> &str {
+        &self.op
+    }
+}
+
 /// Why a text cannot be part of a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -127,6 +176,9 @@ pub enum KeyError {
     /// Too long a version.
     #[error("version `{0}` is longer than {VERSION_BYTES_MAX} characters")]
     Version(String),
+    /// Not the hour and identity of a change.
+    #[error("`{0}` is not the hour and identity of a change")]
+    Audit(String),
     /// Not a probe object's name.
     #[error("`{0}` is not a probe name (1 to {PROBE_BYTES_MAX} of a-z, 0-9, `-`)")]
     Probe(String),
@@ -224,6 +276,10 @@ impl Key {
                 Self::DownloadsDelta { counter: Ulid::from_string(counter).ok()?, number: number.parse().ok()? }
             }
             ["v1", "token", _, sha256] => Self::Token(Sha256Digest::from_hex(sha256)?),
+            ["v1", "audit", year, month, day, hour, op] => {
+                Self::Audit(AuditKey::from_parts([*year, month, day, hour].join("/"), op).ok()?)
+            }
+            ["v1", "gc", "plan", run] => Self::GcPlan(Ulid::from_string(run).ok()?),
             ["v1", "probe", run, name] => Self::probe(Ulid::from_string(run).ok()?, name).ok()?,
             _ => return None,
         };
@@ -249,6 +305,8 @@ impl fmt::Display for Key {
             Self::Catalog(CatalogFile { seq, attempt }) => write!(f, "v1/catalog/{seq:020}-{attempt}"),
             Self::DownloadsTotal => f.write_str("v1/downloads/total"),
             Self::DownloadsDelta { counter, number } => write!(f, "v1/downloads/delta/{counter}/{number:020}"),
+            Self::Audit(AuditKey { hour, op }) => write!(f, "v1/audit/{hour}/{op}"),
+            Self::GcPlan(run) => write!(f, "v1/gc/plan/{run}"),
             Self::Probe { run, name } => write!(f, "v1/probe/{run}/{}", name.0),
         }
     }
@@ -259,10 +317,15 @@ impl fmt::Display for Prefix {
         match self {
             Self::Crates => f.write_str("v1/crate/"),
             Self::Blobs(name) => write!(f, "v1/blob/{}/", name.0),
+            Self::AllBlobs => f.write_str("v1/blob/"),
+            Self::Audits => f.write_str("v1/audit/"),
+            Self::GcPlans => f.write_str("v1/gc/plan/"),
+            Self::Everything => f.write_str("v1/"),
             Self::Tokens => f.write_str("v1/token/"),
             Self::Catalogs => f.write_str("v1/catalog/"),
             Self::DownloadsDeltas => f.write_str("v1/downloads/delta/"),
             Self::Probe(run) => write!(f, "v1/probe/{run}/"),
+            Self::Probes => f.write_str("v1/probe/"),
         }
     }
 }

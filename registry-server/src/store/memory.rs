@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::proof::Provable;
 use super::{
@@ -13,17 +15,31 @@ use super::{
     StoreError,
 };
 
-/// Objects in a map. Gone with the process. Clones share them.
+/// Objects in a map. Gone with the process. Clones share them. Its clock is tokio's, which tests can pause, and begins in 1970.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     objects: Arc<Mutex<Objects>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Objects {
-    by_key: BTreeMap<String, (Etag, Bytes)>,
+    by_key: BTreeMap<String, Kept>,
     /// Counts writes, so that no ETag ever comes again.
     writes: u64,
+    began: Instant,
+}
+
+#[derive(Debug)]
+struct Kept {
+    etag: Etag,
+    bytes: Bytes,
+    modified: Timestamp,
+}
+
+impl Default for Objects {
+    fn default() -> Self {
+        Self { by_key: BTreeMap::new(), writes: 0, began: Instant::now() }
+    }
 }
 
 impl MemoryStore {
@@ -39,13 +55,14 @@ impl MemoryStore {
 
 impl Objects {
     fn put(&mut self, key: String, bytes: Bytes, cond: &Cond) -> Put {
-        let current = self.by_key.get(&key).map(|(etag, _)| etag);
+        let current = self.by_key.get(&key).map(|kept| &kept.etag);
         if let Some(refused) = judge(cond, current) {
             return Put::Refused(refused);
         }
         self.writes += 1;
         let etag = Etag::new(&format!("{:08x}", self.writes));
-        self.by_key.insert(key, (etag.clone(), bytes));
+        let modified = Timestamp::UNIX_EPOCH + self.began.elapsed();
+        self.by_key.insert(key, Kept { etag: etag.clone(), bytes, modified });
         Put::Stored(etag)
     }
 
@@ -58,9 +75,9 @@ impl Objects {
             self.by_key.range::<str, _>((start, Bound::Unbounded)).take_while(|(k, _)| k.starts_with(prefix));
         let mut page = Page::default();
         let mut last = None;
-        for (text, (etag, bytes)) in below.by_ref().take(PAGE_ENTRIES_MAX) {
+        for (text, Kept { etag, bytes, modified }) in below.by_ref().take(PAGE_ENTRIES_MAX) {
             let key = Key::parse(text).expect("every key in the map was written as a `Key`");
-            page.entries.push(Entry { key, etag: etag.clone(), len: bytes.len() as u64 });
+            page.entries.push(Entry { key, etag: etag.clone(), len: bytes.len() as u64, modified: *modified });
             last = Some(text);
         }
         page.next = below.next().and(last).map(|text| Cursor(text.clone()));
@@ -83,8 +100,8 @@ impl Store for MemoryStore {
     async fn get(&self, key: &Key, if_none_match: Option<&Etag>) -> Result<Get, StoreError> {
         Ok(match self.lock().by_key.get(&key.to_string()) {
             None => Get::Missing,
-            Some((etag, _)) if Some(etag) == if_none_match => Get::NotModified,
-            Some((etag, bytes)) => Get::Found(Object {
+            Some(kept) if Some(&kept.etag) == if_none_match => Get::NotModified,
+            Some(Kept { etag, bytes, .. }) => Get::Found(Object {
                 etag: etag.clone(),
                 len: bytes.len() as u64,
                 body: ObjectBody::whole(bytes.clone()),

@@ -16,6 +16,7 @@
 //! affair), knowledge of what the bytes mean, the name `aws_sdk_s3` outside `s3/`, a delete that nobody asked for.
 
 mod body;
+pub mod clock;
 #[cfg(feature = "test-support")]
 pub mod contract;
 mod digest;
@@ -35,6 +36,7 @@ pub mod s3_server;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 pub use ulid::Ulid;
 
 pub use self::body::{Body, Object, ObjectBody, SpooledFile};
@@ -42,7 +44,7 @@ pub use self::digest::Sha256Digest;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::etag::Etag;
 pub use self::file::FileStore;
-pub use self::key::{CatalogFile, Key, KeyError, Prefix};
+pub use self::key::{AuditKey, CatalogFile, Key, KeyError, Prefix};
 pub use self::memory::MemoryStore;
 pub use self::prefix::{KeyPrefix, KeyPrefixError};
 pub use self::s3::S3Store;
@@ -157,8 +159,8 @@ pub enum Refused {
 pub struct Page {
     /// The objects whose keys are ours.
     pub entries: Vec<Entry>,
-    /// How many objects had keys that are not ours; they are left alone.
-    pub foreign: usize,
+    /// The keys of objects that are not ours; they are left alone.
+    pub foreign: Vec<String>,
     /// Where the next page begins; `None` on the last.
     pub next: Option<Cursor>,
 }
@@ -172,6 +174,8 @@ pub struct Entry {
     pub etag: Etag,
     /// Length in bytes.
     pub len: u64,
+    /// When it was stored, by the store's own clock ([`clock::now`]).
+    pub modified: Timestamp,
 }
 
 /// A place in a listing: the object key (without the configured prefix) after which to go on. Only a page makes one.

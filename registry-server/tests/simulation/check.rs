@@ -34,6 +34,7 @@ pub(crate) struct Report {
     /// By what was said to the user.
     pub(crate) failed_writes: BTreeMap<&'static str, u64>,
     pub(crate) heads: u64,
+    pub(crate) sweeps: u64,
 }
 
 impl Report {
@@ -46,5 +47,6 @@ impl Report {
             *self.failed_writes.entry(label).or_default() += count;
         }
         self.heads += other.heads;
+        self.sweeps += other.sweeps;
     }
 }

@@ -17,7 +17,7 @@ pub(crate) struct Committed {
     pub(crate) rev: u64,
     pub(crate) index_etag: String,
     pub(crate) owners: Vec<String>,
-    /// What the commit did: `publish 1.0.1`, `yank 1.0.1`, `owner-add user7`.
+    /// What the commit did: `publish 1.0.1`, `yank 1.0.1`, `owner-add user7`; nothing, if it only took a dead writer's mark away.
     pub(crate) effect: String,
 }
 
@@ -30,6 +30,8 @@ pub(crate) struct Books {
     pub(crate) violations: Vec<String>,
     /// Until this is set, whatever the store is asked to keep is taken as it comes.
     pub(crate) heads: u64,
+    /// Marks that were taken away.
+    pub(crate) sweeps: u64,
 }
 
 /// A store in memory that keeps books.
@@ -74,13 +76,26 @@ impl Ledger {
 impl Books {
     fn crate_committed(&mut self, key: &Key, record: &Record) {
         let states = self.crates.entry(key.to_string()).or_default();
-        let last = record.ops().last().expect("every commit is an operation");
-        if record.rev() != states.len() as u64 + 1 || last.rev != record.rev() {
+        if record.rev() != states.len() as u64 + 1 {
             self.violations.push(format!("D: {key} goes from rev {} to {}", states.len(), record.rev()));
         }
         if record.canonical().as_str() != key.to_string().rsplit('/').next().expect("a name") {
             self.violations.push(format!("C: {key} holds {}", record.name()));
         }
+        let owners = record.owners().iter().map(ToString::to_string).collect();
+        let index_etag = record.index_etag().to_owned();
+        let Some(last) = record.ops().last().filter(|last| last.rev == record.rev()) else {
+            let swept = Committed { rev: record.rev(), index_etag, owners, effect: String::new() };
+            if states
+                .last()
+                .is_some_and(|before| (&before.index_etag, &before.owners) != (&swept.index_etag, &swept.owners))
+            {
+                self.violations.push(format!("D: {key} changes at rev {} without an operation", record.rev()));
+            }
+            states.push(swept);
+            self.sweeps += 1;
+            return;
+        };
         let kind = serde_json::to_value(&last.kind).expect("a word");
         let object = last.vers.as_ref().map(ToString::to_string);
         let object = object.or_else(|| last.owners.first().map(ToString::to_string)).unwrap_or_default();
@@ -88,8 +103,7 @@ impl Books {
         if states.iter().any(|state| state.effect == effect) {
             self.violations.push(format!("F: {effect} was done twice to {key}"));
         }
-        let owners = record.owners().iter().map(ToString::to_string).collect();
-        states.push(Committed { rev: record.rev(), index_etag: record.index_etag().to_owned(), owners, effect });
+        states.push(Committed { rev: record.rev(), index_etag, owners, effect });
     }
 
     fn token_committed(&mut self, key: &Key, token: &TokenRecord) {

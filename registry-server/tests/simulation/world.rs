@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use supercargo_registry::access::{Principal, TokenSecret, Visibility};
 use supercargo_registry::ambient::{Clock, Entropy, Monotonic};
+use supercargo_registry::maintenance::sweep::{Pace, keep_swept};
 use supercargo_registry::registry::{Registry, Replication, Storage};
 use supercargo_registry::replicas::{Rules, Settings};
 use supercargo_registry::store::faulty::{Faulty, Rates};
@@ -184,6 +185,10 @@ impl World {
         let registry = Arc::new(Registry::replicated(&storage, Visibility::Public, replication, clock(), entropy));
         trouble(&process);
         process.start(registry.clone());
+        // Impatient now and then: a mark may be a living writer's.
+        let pace = Pace { look_every: LEASE / 4, dead_after: self.dice.up_to(LEASE * 3) };
+        let sweeps = Entropy::seeded(self.dice.below(u64::MAX));
+        process.spawn(keep_swept(registry.clone(), pace, sweeps, CancellationToken::new()));
         self.all.lock().unwrap().push(process.clone());
         self.processes.0.lock().unwrap().insert(address, process.clone());
         process.spawn(async move {
@@ -405,6 +410,7 @@ impl World {
         let books = self.ledger.books.lock().unwrap();
         report.violations.extend(books.violations.iter().cloned());
         report.heads = books.heads;
+        report.sweeps = books.sweeps;
         report
     }
 }

@@ -3,6 +3,7 @@
 mod config_map;
 mod deployment;
 mod disruption_budget;
+mod maintenance;
 mod network_policy;
 mod pod;
 mod secret;
@@ -30,6 +31,9 @@ pub fn build(registry: &ValidatedRegistry) -> Resources<Prepared> {
         network_policy: network_policy::build(registry),
         disruption_budget: disruption_budget::build(registry),
         deployment: deployment::build(registry, &config_map, &internal_secret),
+        maintenance_policy: maintenance::network_policy(registry),
+        fsck: maintenance::fsck(registry),
+        gc: maintenance::gc(registry),
         config_map,
         internal_secret,
         stage: PhantomData,

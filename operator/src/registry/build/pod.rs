@@ -34,6 +34,8 @@ pub(super) const DATA_DIRECTORY: &str = "/var/lib/supercargo";
 /// Uploads wait here while they are checked.
 pub(super) const SPOOL_DIRECTORY: &str = "/tmp";
 
+/// Name of the container.
+pub(super) const CONTAINER: &str = "registry";
 /// User and group of the image; the group also owns mounted files.
 const USER: i64 = 65532;
 /// Seconds between the pod's leaving the endpoints and SIGTERM, so that no new connection meets a closed door.
@@ -43,7 +45,7 @@ const KILL_MARGIN_SECONDS: i64 = 10;
 
 pub(super) fn build(registry: &ValidatedRegistry) -> PodSpec {
     let names = ChildNames::of(&registry.name);
-    let mounts = mounts(registry);
+    let mounts = mounts(registry, &registry.limits);
     let account = service_account::given_name(registry);
     PodSpec {
         service_account_name: Some(account.unwrap_or(names.main()).to_owned()),
@@ -53,15 +55,7 @@ pub(super) fn build(registry: &ValidatedRegistry) -> PodSpec {
         termination_grace_period_seconds: Some(
             LEAVE_SECONDS + registry.client_limits.drain_seconds.unwrap_or(DRAIN_SECONDS) + KILL_MARGIN_SECONDS,
         ),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
-            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
-            ..PodSecurityContext::default()
-        }),
+        security_context: Some(pod_security()),
         affinity: Some(apart(registry)),
         topology_spread_constraints: Some(vec![across_zones(registry)]),
         containers: vec![container(registry, mounts.iter().map(|(_, mount)| mount.clone()).collect())],
@@ -70,9 +64,59 @@ pub(super) fn build(registry: &ValidatedRegistry) -> PodSpec {
     }
 }
 
+/// A pod that runs one command to its end beside the replicas, over the same bucket.
+pub(super) fn once(registry: &ValidatedRegistry, mut args: Vec<String>, resources: ResourceRequirements) -> PodSpec {
+    let names = ChildNames::of(&registry.name);
+    let mounts = mounts(registry, resources.limits.as_ref().unwrap_or(&registry.limits));
+    let account = service_account::given_name(registry);
+    args.extend(["--config".to_owned(), format!("{CONFIG_DIRECTORY}/{FILE}")]);
+    PodSpec {
+        service_account_name: Some(account.unwrap_or(names.main()).to_owned()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        restart_policy: Some("Never".to_owned()),
+        security_context: Some(pod_security()),
+        containers: vec![Container {
+            name: CONTAINER.to_owned(),
+            image: Some(registry.image.clone()),
+            image_pull_policy: Some(registry.image_pull_policy.clone()),
+            args: Some(args),
+            resources: Some(resources),
+            security_context: Some(security()),
+            termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+            volume_mounts: Some(mounts.iter().map(|(_, mount)| mount.clone()).collect()),
+            ..Container::default()
+        }],
+        volumes: Some(mounts.into_iter().map(|(volume, _)| volume).collect()),
+        ..PodSpec::default()
+    }
+}
+
+fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        ..PodSecurityContext::default()
+    }
+}
+
+fn security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        run_as_non_root: Some(true),
+        capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
+        ..SecurityContext::default()
+    }
+}
+
 fn container(registry: &ValidatedRegistry, mounts: Vec<VolumeMount>) -> Container {
     Container {
-        name: "registry".to_owned(),
+        name: CONTAINER.to_owned(),
         image: Some(registry.image.clone()),
         image_pull_policy: Some(registry.image_pull_policy.clone()),
         args: Some(vec!["serve".to_owned(), "--config".to_owned(), format!("{CONFIG_DIRECTORY}/{FILE}")]),
@@ -94,13 +138,7 @@ fn container(registry: &ValidatedRegistry, mounts: Vec<VolumeMount>) -> Containe
             }),
             ..Lifecycle::default()
         }),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            run_as_non_root: Some(true),
-            capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
-            ..SecurityContext::default()
-        }),
+        security_context: Some(security()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(mounts),
         ..Container::default()
@@ -178,12 +216,12 @@ fn own_pods(registry: &ValidatedRegistry) -> LabelSelector {
 }
 
 /// Every volume with its one mount.
-fn mounts(registry: &ValidatedRegistry) -> Vec<(Volume, VolumeMount)> {
+fn mounts(registry: &ValidatedRegistry, limits: &BTreeMap<String, Quantity>) -> Vec<(Volume, VolumeMount)> {
     let names = ChildNames::of(&registry.name);
     let mut all = vec![
         (config_map("config", &names.config(), None), config_file()),
         (secret("internal", &names.internal(), None), read_only("internal", INTERNAL_DIRECTORY)),
-        (scratch(&registry.limits), VolumeMount { read_only: None, ..read_only("tmp", SPOOL_DIRECTORY) }),
+        (scratch(limits), VolumeMount { read_only: None, ..read_only("tmp", SPOOL_DIRECTORY) }),
     ];
     match &registry.storage {
         Storage::Volume(_) => {

@@ -22,6 +22,9 @@ fn yaml(resources: Resources<Prepared>) -> String {
         network_policy,
         disruption_budget,
         mut deployment,
+        maintenance_policy,
+        fsck,
+        gc,
         stage: _,
     } = resources;
     for key in [CERTIFICATE, PRIVATE_KEY, TRUSTED] {
@@ -49,6 +52,9 @@ fn yaml(resources: Resources<Prepared>) -> String {
     add(Some(&public_service));
     add(Some(&deployment));
     add(disruption_budget.as_ref().map(|o| o as _));
+    add(maintenance_policy.as_ref().map(|o| o as _));
+    add(fsck.as_ref().map(|o| o as _));
+    add(gc.as_ref().map(|o| o as _));
     all
 }
 
@@ -86,6 +92,8 @@ fn full() -> Value {
                     "service": { "type": "NodePort", "nodePort": 30080, "annotations": { "a": "b" } } },
         "access": { "visibility": "Public" },
         "limits": { "crateBytesMax": 20_971_520, "drainSeconds": 40 },
+        "maintenance": { "fsck": { "schedule": "30 2 * * 6", "deep": true, "repair": false },
+                         "gc": { "schedule": "@daily", "dryRun": true, "suspend": true } },
     })
 }
 
@@ -131,6 +139,55 @@ fn pods_are_restricted_in_either_form() {
         for volume in pod.volumes.unwrap() {
             assert!(volume.host_path.is_none(), "{}", volume.name);
         }
+    }
+}
+
+#[test]
+fn maintenance_runs_as_restricted_as_the_replicas_and_is_nobodys_backend() {
+    for spec in [on_s3(), full()] {
+        let resources = build(&valid(&registry(spec.clone())));
+        let replicas = pod(spec);
+        for job in [resources.fsck.unwrap(), resources.gc.unwrap()] {
+            let spec = job.spec.unwrap();
+            assert_eq!(spec.concurrency_policy.as_deref(), Some("Forbid"));
+            let template = spec.job_template.spec.unwrap().template;
+            let labels = template.metadata.unwrap().labels.unwrap();
+            for service in [&resources.public_service, &resources.internal_service] {
+                let selector = service.spec.as_ref().unwrap().selector.as_ref().unwrap();
+                assert!(selector.iter().any(|(key, value)| labels.get(key) != Some(value)), "{labels:?}");
+            }
+            let pod = template.spec.unwrap();
+            assert_eq!(
+                (&pod.security_context, pod.restart_policy.as_deref()),
+                (&replicas.security_context, Some("Never"))
+            );
+            assert_eq!(pod.service_account_name, replicas.service_account_name);
+            assert_eq!(pod.automount_service_account_token, Some(false));
+            let (container, replica) = (&pod.containers[0], &replicas.containers[0]);
+            assert_eq!(container.security_context, replica.security_context);
+            assert_eq!(container.volume_mounts, replica.volume_mounts);
+            assert!(container.env.is_none() && container.ports.is_none());
+        }
+    }
+    let volume = build(&valid(&registry(on_volume())));
+    assert!(volume.fsck.is_none() && volume.gc.is_none() && volume.maintenance_policy.is_none());
+}
+
+#[test]
+fn registries_are_not_all_checked_at_once() {
+    let schedule = |name: &str| {
+        let resources = build(&valid(&crate::registry::fixtures::named(name, on_s3())));
+        [resources.fsck.unwrap(), resources.gc.unwrap()].map(|job| job.spec.unwrap().schedule)
+    };
+    assert_eq!(schedule("company"), schedule("company"));
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let all: std::collections::BTreeSet<_> = names.iter().flat_map(|name| schedule(name)).collect();
+    assert!(all.len() > 8, "{all:?}");
+    for schedule in &all {
+        let mut fields = schedule.split(' ');
+        let (minute, hour): (u32, u32) =
+            (fields.next().unwrap().parse().unwrap(), fields.next().unwrap().parse().unwrap());
+        assert!(minute < 60 && (1..5).contains(&hour) && fields.eq(["*", "*", "*"]), "{schedule}");
     }
 }
 

@@ -63,6 +63,9 @@ impl Situation {
             internal_service: prepared.internal_service,
             network_policy: prepared.network_policy,
             disruption_budget: prepared.disruption_budget,
+            maintenance_policy: prepared.maintenance_policy,
+            fsck: prepared.fsck,
+            gc: prepared.gc,
             stage: PhantomData,
         }
     }

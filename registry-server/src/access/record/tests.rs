@@ -15,6 +15,10 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+fn later() -> Timestamp {
+    at("2026-02-01T00:00:00Z")
+}
+
 fn new_token() -> NewToken {
     let body = json!({ "user": "ci", "description": "default/ci", "expires_at": "2027-01-01T00:00:00Z",
         "grants": [{ "verbs": ["Read", "PublishNew"], "crates": ["b-*", "a"] }] });
@@ -27,7 +31,8 @@ fn the_stored_form() {
     let expected = format!(
         "{{\"op\":\"{}\",\"rev\":1,\"user\":\"ci\",\"description\":\"default/ci\",\"grants\":[{{\"verbs\":[\"Read\",\"PublishNew\"],\
          \"crates\":[\"b-*\",\"a\"]}}],\"created_at\":\"2026-01-01T00:00:00Z\",\"expires_at\":\"2027-01-01T00:00:00Z\",\
-         \"revoked_at\":null}}\n",
+         \"revoked_at\":null,\"ops\":[{{\"op\":\"{}\",\"kind\":\"token-create\",\"at\":\"2026-01-01T00:00:00Z\",\"rev\":1}}]}}\n",
+        op(1),
         op(1)
     );
     assert_eq!(String::from_utf8(record.to_bytes()).unwrap(), expected);
@@ -40,11 +45,11 @@ fn the_same_content_changes_nothing() {
     let before = record.clone();
     let mut other_order = new_token();
     other_order.grants[0].crates.reverse();
-    assert_eq!(record.update(op(2), other_order), Ok(false));
+    assert_eq!(record.update(op(2), other_order, later()), Ok(false));
     assert_eq!(record, before);
     let mut longer = new_token();
     longer.expires_at = None;
-    assert_eq!(record.update(op(2), longer), Ok(true));
+    assert_eq!(record.update(op(2), longer, later()), Ok(true));
     assert_eq!((record.rev, &record.op, record.expires_at, record.created_at), (2, &op(2), None, before.created_at));
     let mut narrower = new_token();
     narrower.grants[0].crates = vec![CratePattern::parse("a").unwrap()];
@@ -60,7 +65,7 @@ fn a_marked_state_reads_as_the_state_that_it_will_replace() {
     assert!(marked.contains(&op(1)), "what was done is still known");
     assert!(marked.marked(op(3)).contains(&op(1)), "under a second mark too");
     assert!(marked.revoke(op(4), at("2026-02-01T00:00:00Z")));
-    assert_eq!((marked.rev, &marked.mark, marked.contains(&op(1))), (2, &None, false));
+    assert_eq!((marked.rev, &marked.mark, marked.contains(&op(1))), (2, &None, true));
     let reserved = TokenRecord::parse(&record.reservation(op(2)).to_bytes()).unwrap();
     assert_eq!((reserved.rev, reserved.contains(&op(1))), (0, false));
 }
@@ -71,7 +76,7 @@ fn revoked_is_for_ever() {
     assert!(record.revoke(op(2), at("2026-02-01T00:00:00Z")));
     let revoked = record.clone();
     assert!(!record.revoke(op(3), at("2026-03-01T00:00:00Z")));
-    let error = record.update(op(3), new_token()).unwrap_err();
+    let error = record.update(op(3), new_token(), later()).unwrap_err();
     assert_eq!(error.to_string(), "the token was revoked at 2026-02-01T00:00:00Z and stays so: make a new one");
     assert_eq!(record, revoked);
     assert_eq!((record.rev, record.revoked_at), (2, Some(at("2026-02-01T00:00:00Z"))));

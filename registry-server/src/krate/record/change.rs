@@ -49,22 +49,6 @@ pub enum Outcome {
 }
 
 impl Record {
-    /// The same state, under a mark: a write is under way, and nobody may keep this state in memory. `mark` is fresh for every
-    /// marking, so that no two states have the same bytes.
-    #[must_use]
-    pub fn marked(&self, mark: OpId) -> Self {
-        let mut marked = self.clone();
-        marked.header.op = mark.clone();
-        marked.header.mark = Some(mark);
-        marked
-    }
-
-    /// A mark for a crate that is not there yet: it reserves the name while its first publish is under way, and reads as missing.
-    #[must_use]
-    pub fn reservation(&self, mark: OpId) -> Self {
-        Self::new(self.header.name.clone(), self.header.owners.clone()).marked(mark)
-    }
-
     /// Adds a version. [`Outcome::Unchanged`] if it is there with the same checksum: then nothing of `new` is kept.
     ///
     /// # Errors
@@ -72,7 +56,8 @@ impl Record {
     /// bytes, the record would be too large, or is corrupt.
     pub fn insert_version(&mut self, new: &NewVersion<'_>, change: &Change) -> Result<Outcome, WriteError> {
         let (name, version) = (new.release.name(), new.release.version());
-        if !self.is_visible() {
+        self.check_not_deleted()?;
+        if self.is_vacant() {
             name.check_reserved()?;
         }
         if *name != self.header.name {
@@ -181,7 +166,7 @@ impl Record {
     }
 
     /// Takes over what was changed, as one more `rev`.
-    fn commit(
+    pub(super) fn commit(
         &mut self,
         mut changed: Self,
         change: &Change,
@@ -238,6 +223,17 @@ pub enum WriteError {
         name: CrateName,
         /// The name that was asked for.
         asked: CrateName,
+    },
+    /// An administrator deleted the crate.
+    #[error(
+        "the crate `{name}` was deleted by an administrator at {at:.0}; its name stays taken, because its versions keep their \
+             contents for ever: ask those who run this registry to restore it, or publish under another name"
+    )]
+    Deleted {
+        /// The crate.
+        name: CrateName,
+        /// When.
+        at: Timestamp,
     },
     /// The version is there with other bytes.
     #[error(

@@ -26,6 +26,16 @@ pub struct VersionRecord {
     pub(super) extra: Map<String, Value>,
 }
 
+/// A crate that an administrator took away. It reads as missing; everything that it was stays in the record, so that it can come back
+/// as it was, and nobody else can publish other bytes as one of its versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// Who asked for it.
+    pub by: Owner,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// The header. The order of the fields is the order in which they are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Header {
@@ -38,6 +48,8 @@ pub(super) struct Header {
     pub(super) mark: Option<OpId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) max_version: Option<Version>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deleted: Option<Deletion>,
     #[serde(default)]
     pub(super) about: About,
     pub(super) versions: BTreeMap<Version, VersionRecord>,
@@ -61,6 +73,7 @@ impl Header {
             index_etag,
             mark: None,
             max_version: None,
+            deleted: None,
             about: About::default(),
             versions: BTreeMap::new(),
             ops: Vec::new(),

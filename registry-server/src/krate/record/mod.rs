@@ -6,7 +6,7 @@
 //! was lost finds its own work. Keys that this version does not know are kept when a record is rewritten.
 //!
 //! Reading: [`Record::parse`] inflates the header alone; [`Record::index_gzip`] hands out the stored bytes of the
-//! index; [`Record::index`] inflates and checks them. Changing ([`change`]): every change says whether it was one, adds one
+//! index; [`Record::index`] inflates and checks them. Changing ([`change`], `tombstone`; `mark` is about writes under way): every change says whether it was one, adds one
 //! to `rev` and an entry to `ops`, and checks the invariants first; a corrupt record is never written over.
 //!
 //! Must never exist: a second place that knows the form of a record; private data in the index lines.
@@ -16,7 +16,9 @@ mod gzip;
 mod header;
 #[cfg(feature = "test-support")]
 mod many;
+mod mark;
 mod op;
+mod tombstone;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -24,7 +26,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 pub use change::{Change, NewVersion, Outcome, WriteError};
-pub use header::VersionRecord;
+pub use header::{Deletion, VersionRecord};
 pub use op::{Op, OpId, OpIdError, OpKind};
 
 use header::Header;
@@ -100,10 +102,23 @@ impl Record {
         object
     }
 
-    /// Whether the crate exists for readers. Without versions it does not: then a writer has only reserved the name.
+    /// Whether the crate exists for readers.
     #[must_use]
     pub fn is_visible(&self) -> bool {
-        !self.header.versions.is_empty()
+        !self.is_vacant() && self.header.deleted.is_none()
+    }
+
+    /// Whether nobody ever published the crate: a writer reserves the name, or died when it had. Its owners and the spelling of its name mean
+    /// nothing then, and whoever may publish a new crate may have it.
+    #[must_use]
+    pub fn is_vacant(&self) -> bool {
+        self.header.versions.is_empty()
+    }
+
+    /// If an administrator deleted the crate: who, and when.
+    #[must_use]
+    pub fn deletion(&self) -> Option<&Deletion> {
+        self.header.deleted.as_ref()
     }
 
     /// The identity of the last write.

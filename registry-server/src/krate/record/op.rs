@@ -94,6 +94,10 @@ pub enum OpKind {
     OwnerAdd,
     /// Owners were removed.
     OwnerRemove,
+    /// The crate was deleted.
+    Delete,
+    /// The crate was restored.
+    Restore,
     /// Something that a later version does.
     #[serde(untagged)]
     Other(String),

@@ -1,13 +1,20 @@
 //! Every kind of key can be written, read, listed and recognised again.
 
 use super::{Connections, bytes, read, stored};
-use crate::store::{Cond, Key, Prefix, Sha256Digest, list_all};
+use crate::store::{AuditKey, Cond, Key, Prefix, Sha256Digest, list_all};
 
 /// One key of every kind, and the awkward ones of each.
 pub fn every_kind() -> anyhow::Result<Vec<(Key, Option<Prefix>)>> {
     let digest = Sha256Digest::of(b"content");
     let attempt = crate::store::Ulid::from_parts(1_700_000_000_000, 42);
-    let mut all = vec![(Key::Format, None), (Key::Token(digest), Some(Prefix::Tokens))];
+    let op = &digest.to_string()[..32];
+    let audit = Key::Audit(AuditKey::new(jiff::Timestamp::UNIX_EPOCH, op)?);
+    let mut all = vec![
+        (Key::Format, None),
+        (Key::Token(digest), Some(Prefix::Tokens)),
+        (audit, Some(Prefix::Audits)),
+        (Key::GcPlan(attempt), Some(Prefix::GcPlans)),
+    ];
     for name in ["a", "serde", "foo_bar", &"n".repeat(64)] {
         let krate = Key::krate(name)?;
         let Key::Crate(canonical) = krate.clone() else { anyhow::bail!("not a crate's key") };

@@ -20,7 +20,7 @@ pub(super) async fn a_listing_shows_its_prefix_in_order(c: Connections) -> anyho
     let entries = list_all(&**c.at(1), &prefix).await?;
     let keys: Vec<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
     anyhow::ensure!(keys == expected, "listed {keys:?}, expected {expected:?}");
-    for Entry { key, etag, len } in entries {
+    for Entry { key, etag, len, modified: _ } in entries {
         let (read_etag, read) = read(&**c.at(0), &key).await?;
         anyhow::ensure!(etag == read_etag && len == read.len() as u64, "`{key}` is listed with {etag:?}, {len} bytes");
     }

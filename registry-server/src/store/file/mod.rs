@@ -56,6 +56,14 @@ impl FileStore {
         Ok(Self { tree: Arc::new(Tree::open(directory, prefix)?) })
     }
 
+    /// Opens `directory` to look at it while another process may be writing to it: it has to exist, and every put and delete fails.
+    ///
+    /// # Errors
+    /// It does not exist, or cannot be read.
+    pub fn open_to_read(directory: &Path, prefix: KeyPrefix) -> Result<Self, OpenError> {
+        Ok(Self { tree: Arc::new(Tree::open_to_read(directory, prefix)?) })
+    }
+
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tree) -> T + Send + 'static,

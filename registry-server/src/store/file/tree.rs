@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
+
 use super::lock::{DirectoryLock, OpenError};
 use super::versions::Versions;
 use crate::store::memory::judge;
@@ -24,7 +26,7 @@ const LOCKS: usize = 64;
 /// How often a move is tried again after its directory vanished: a concurrent delete removes empty ones.
 const MOVES_MAX: usize = 8;
 
-/// A directory of objects, locked for this process.
+/// A directory of objects, locked for this process, or only read by it.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: PathBuf,
@@ -35,7 +37,8 @@ pub(super) struct Tree {
     locks: [Mutex<()>; LOCKS],
     /// Directories that were made and are perhaps not yet durable in their parents, each with the number of its making.
     fresh: Mutex<BTreeMap<PathBuf, u64>>,
-    _lock: DirectoryLock,
+    /// None: nothing is written.
+    lock: Option<DirectoryLock>,
 }
 
 /// An object opened for reading. The file stays whole under the handle, whatever happens to the key.
@@ -66,7 +69,28 @@ impl Tree {
         sync_dir(&root).map_err(OpenError::io("sync", &root))?;
         let versions = Versions::new(lock.opens());
         let locks = std::array::from_fn(|_| Mutex::default());
-        Ok(Self { root, prefix, versions, counter: AtomicU64::new(0), locks, fresh: Mutex::default(), _lock: lock })
+        Ok(Self {
+            root,
+            prefix,
+            versions,
+            counter: AtomicU64::new(0),
+            locks,
+            fresh: Mutex::default(),
+            lock: Some(lock),
+        })
+    }
+
+    /// Looks at a directory that exists, and that another process may be writing to.
+    pub(super) fn open_to_read(root: &Path, prefix: KeyPrefix) -> Result<Self, OpenError> {
+        let root = root.canonicalize().map_err(OpenError::io("open", root))?;
+        let locks = std::array::from_fn(|_| Mutex::default());
+        let (counter, fresh) = (AtomicU64::new(0), Mutex::default());
+        Ok(Self { root, prefix, versions: Versions::new(0), counter, locks, fresh, lock: None })
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        let text = || format!("the directory {} was opened to be read only", self.root.display());
+        if self.lock.is_some() { Ok(()) } else { Err(StoreError::new(StoreErrorKind::Denied, text())) }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -92,6 +116,9 @@ impl Tree {
     /// Stores `body` whole and durably, if `cond` holds at the moment when it is in place.
     pub(super) fn put(&self, key: &Key, body: &Body, cond: &Cond) -> Put {
         let (text, path) = self.locate(key);
+        if let Err(err) = self.check_writable() {
+            return Put::NotSent(err);
+        }
         // Bytes first, outside the lock: the condition is judged when all else is done.
         let staged = match self.stage(body) {
             Ok(staged) => staged,
@@ -129,6 +156,7 @@ impl Tree {
     }
 
     pub(super) fn delete(&self, key: &Key) -> Result<(), StoreError> {
+        self.check_writable()?;
         let (text, path) = self.locate(key);
         let _guard = self.guard(&text);
         self.versions.forget(&text);
@@ -182,7 +210,7 @@ impl Tree {
                 continue;
             }
             let Some(key) = Key::parse(&text) else {
-                page.foreign += 1;
+                page.foreign.push(text);
                 continue;
             };
             if page.entries.len() == PAGE_ENTRIES_MAX {
@@ -201,7 +229,13 @@ impl Tree {
         let path = self.path(text);
         let _guard = self.guard(text);
         match fs::metadata(&path) {
-            Ok(metadata) => Ok(Some(Entry { key, etag: self.versions.of(text, &metadata), len: metadata.len() })),
+            Ok(metadata) => {
+                let modified = metadata.modified().map_err(|err| unavailable("date", &path, &err))?;
+                // Outside of what a timestamp can be: then it is very old, or a broken clock's.
+                let modified = Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH);
+                let etag = self.versions.of(text, &metadata);
+                Ok(Some(Entry { key, etag, len: metadata.len(), modified }))
+            }
             Err(err) if is_absent(&err) => Ok(None),
             Err(err) => Err(unavailable("list", &path, &err)),
         }

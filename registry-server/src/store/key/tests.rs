@@ -35,6 +35,11 @@ fn every_key_has_its_place() {
             Key::DownloadsDelta { counter: ulid(), number: 7 },
             format!("v1/downloads/delta/{}/00000000000000000007", ulid()),
         ),
+        (
+            Key::Audit(AuditKey::new("2026-11-03T07:59:59Z".parse().unwrap(), &EMPTY[..32]).unwrap()),
+            format!("v1/audit/2026/11/03/07/{}", &EMPTY[..32]),
+        ),
+        (Key::GcPlan(ulid()), format!("v1/gc/plan/{}", ulid())),
         (Key::probe(ulid(), "race-1").unwrap(), format!("v1/probe/{}/race-1", ulid())),
     ];
     for (key, text) in table {
@@ -43,6 +48,10 @@ fn every_key_has_its_place() {
     }
     assert_eq!(Prefix::Crates.to_string(), "v1/crate/");
     assert_eq!(Prefix::Blobs(CanonicalName::new("serde").unwrap()).to_string(), "v1/blob/serde/");
+    assert_eq!(Prefix::AllBlobs.to_string(), "v1/blob/");
+    assert_eq!(Prefix::Audits.to_string(), "v1/audit/");
+    assert_eq!(Prefix::GcPlans.to_string(), "v1/gc/plan/");
+    assert_eq!(Prefix::Everything.to_string(), "v1/");
     assert_eq!(Prefix::Tokens.to_string(), "v1/token/");
     assert_eq!(Prefix::Catalogs.to_string(), "v1/catalog/");
     assert_eq!(Prefix::DownloadsDeltas.to_string(), "v1/downloads/delta/");
@@ -72,6 +81,9 @@ fn what_is_not_ours_does_not_parse() {
         "v1/catalog/42-01ARZ3NDEKTSV4RRFFQ69G5FAV",
         "v1/catalog/+0000000000000000042-01ARZ3NDEKTSV4RRFFQ69G5FAV",
         "v1/downloads/delta/01ARZ3NDEKTSV4RRFFQ69G5FAV/7",
+        "v1/audit/2026/11/03/7/e3b0c44298fc1c149afbf4c8996fb924",
+        "v1/audit/2026/11/03/07/E3B0C44298FC1C149AFBF4C8996FB924",
+        "v1/gc/plan/x",
         "v1/probe/x/y",
         "v1/probe/01ARZ3NDEKTSV4RRFFQ69G5FAV/UPPER",
         "v1/probe/01ARZ3NDEKTSV4RRFFQ69G5FAV/../../x",

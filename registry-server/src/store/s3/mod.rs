@@ -27,6 +27,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures::Stream;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use self::answer::Failure;
@@ -142,12 +143,14 @@ impl S3Store {
         let text = object.key().and_then(|key| key.strip_prefix(self.config.prefix.as_str()));
         let Some(key) = text.and_then(Key::parse) else { return Ok(None) };
         let len = object.size().and_then(|len| u64::try_from(len).ok());
-        let (Some(etag), Some(len)) = (object.e_tag(), len) else {
+        let modified =
+            object.last_modified().and_then(|at| Timestamp::new(at.secs(), at.subsec_nanos().cast_signed()).ok());
+        let (Some(etag), Some(len), Some(modified)) = (object.e_tag(), len, modified) else {
             // To leave it out would be to say that it does not exist.
-            let message = format!("{request}: S3 listed `{key}` without an ETag or a length");
+            let message = format!("{request}: S3 listed `{key}` without an ETag, a length or a date");
             return Err(StoreError::new(StoreErrorKind::Rejected, message));
         };
-        Ok(Some(Entry { key, etag: Etag::new(etag), len }))
+        Ok(Some(Entry { key, etag: Etag::new(etag), len, modified }))
     }
 }
 
@@ -199,7 +202,9 @@ impl Store for S3Store {
         for object in answer.contents() {
             match self.entry(&request, object)? {
                 Some(entry) => page.entries.push(entry),
-                None => page.foreign += 1,
+                None => page.foreign.extend(
+                    object.key().and_then(|key| key.strip_prefix(self.config.prefix.as_str())).map(str::to_owned),
+                ),
             }
         }
         if answer.is_truncated() == Some(true) {

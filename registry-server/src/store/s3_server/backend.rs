@@ -149,11 +149,12 @@ impl S3 for Backend {
         let max = usize::try_from(input.max_keys.unwrap_or(1000)).unwrap_or(1000).min(1000);
         let truncated = found.len() > max;
         found.truncate(max);
-        let last = found.last().map(|(key, ..)| key.clone());
-        let contents = found.into_iter().map(|(key, etag, len)| Object {
-            key: Some(key),
-            e_tag: Some(strong(&etag)),
-            size: i64::try_from(len).ok(),
+        let last = found.last().map(|listed| listed.key.clone());
+        let contents = found.into_iter().map(|listed| Object {
+            e_tag: Some(strong(&listed.etag)),
+            key: Some(listed.key),
+            size: i64::try_from(listed.len).ok(),
+            last_modified: Some((std::time::UNIX_EPOCH + listed.modified).into()),
             ..Default::default()
         });
         let contents: Vec<Object> = contents.collect();

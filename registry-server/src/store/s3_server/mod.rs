@@ -246,6 +246,11 @@ impl S3Server {
         self.shared.objects.create_bucket(BUCKET);
     }
 
+    /// Puts the server's clock, which dates objects, forward.
+    pub fn advance(&self, by: Duration) {
+        self.shared.objects.advance(by);
+    }
+
     /// Deletes the bucket with all that is in it.
     pub fn drop_bucket(&self) {
         self.shared.objects.drop_bucket(BUCKET);

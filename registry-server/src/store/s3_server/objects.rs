@@ -28,6 +28,9 @@ pub(super) struct Objects {
     passed: watch::Sender<BTreeMap<String, u64>>,
     /// For [`Lie::RacesAcrossNodes`]: who writes on each node.
     nodes: [tokio::sync::Mutex<()>; 2],
+    began: Instant,
+    /// How far the server's clock was put forward.
+    ahead: Mutex<Duration>,
 }
 
 type Bucket = BTreeMap<String, Vec<Version>>;
@@ -39,6 +42,17 @@ struct Version {
     content: Option<(Etag, Bytes)>,
     writer: u64,
     since: Instant,
+    /// By the server's clock.
+    modified: Duration,
+}
+
+/// An object in a listing.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) key: String,
+    pub(super) etag: Etag,
+    pub(super) len: usize,
+    pub(super) modified: Duration,
 }
 
 /// An operation that was not carried out.
@@ -51,7 +65,24 @@ pub(super) enum No {
 impl Objects {
     pub(super) fn new(lie: Lie, buckets: &[&str]) -> Self {
         let buckets = buckets.iter().map(|name| ((*name).to_owned(), Bucket::new())).collect();
-        Self { lie, buckets: Mutex::new(buckets), passed: watch::Sender::default(), nodes: Default::default() }
+        Self {
+            lie,
+            buckets: Mutex::new(buckets),
+            passed: watch::Sender::default(),
+            nodes: Default::default(),
+            began: Instant::now(),
+            ahead: Mutex::default(),
+        }
+    }
+
+    /// Puts the server's clock forward.
+    pub(super) fn advance(&self, by: Duration) {
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+
+    /// The server's clock, counted from 1970.
+    fn time(&self) -> Duration {
+        self.began.elapsed() + *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) const fn lie(&self) -> Lie {
@@ -131,14 +162,8 @@ impl Objects {
         Ok(objects.get(key).and_then(|versions| seen(versions, reader, lag)))
     }
 
-    /// What a listing by `reader` sees: keys below `prefix` and after `after`, with ETag and length.
-    pub(super) fn list(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        after: Option<&str>,
-        reader: u64,
-    ) -> Result<Vec<(String, Etag, usize)>, No> {
+    /// What a listing by `reader` sees: keys below `prefix` and after `after`, with ETag, length and date.
+    pub(super) fn list(&self, bucket: &str, prefix: &str, after: Option<&str>, reader: u64) -> Result<Vec<Listed>, No> {
         let buckets = self.lock();
         let objects = buckets.get(bucket).ok_or(No::Bucket)?;
         let lag = if let Lie::StaleLists(lag) = self.lie { lag } else { Duration::ZERO };
@@ -146,7 +171,8 @@ impl Objects {
         let rest = below.filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
         let found = rest.filter_map(|(key, versions)| {
             let (etag, bytes) = seen(versions, reader, lag)?;
-            Some((key.clone(), etag, bytes.len()))
+            let modified = versions.last()?.modified;
+            Some(Listed { key: key.clone(), etag, len: bytes.len(), modified })
         });
         Ok(found.collect())
     }
@@ -197,7 +223,7 @@ impl Objects {
         let mut buckets = self.lock();
         let objects = buckets.get_mut(bucket).ok_or(No::Bucket)?;
         refuse(cond, current(objects, key).map(|(etag, _)| etag))?;
-        let version = Version { content, writer, since: Instant::now() };
+        let version = Version { content, writer, since: Instant::now(), modified: self.time() };
         let versions = objects.entry(key.to_owned()).or_default();
         versions.push(version);
         if !matches!(self.lie, Lie::StaleReads(_) | Lie::StaleLists(_)) {

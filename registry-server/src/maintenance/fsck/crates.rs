@@ -1,0 +1,147 @@
+//! One crate: its record, the files of its versions, its last changes.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::{Code, Findings, Fix, Fsck, GHOST, SETTLED};
+use crate::krate::Record;
+use crate::maintenance::survey::{self, Files, Reading};
+use crate::registry::audit;
+use crate::store::{Entry, Get, Key, Sha256Digest, StoreError};
+
+impl Fsck<'_> {
+    /// `modified`: when its record was last written, if it was there when the records were listed.
+    pub(super) async fn check_crate(&self, files: Files, modified: Option<Timestamp>) -> Result<Findings, StoreError> {
+        let mut found = Findings::default();
+        let key = Key::Crate(files.krate.clone());
+        found.counts.files = files.entries.len() as u64;
+        found.counts.file_bytes = files.entries.iter().map(|entry| entry.len).sum();
+        let named = match survey::record(&*self.store, &files.krate).await? {
+            Reading::Sound(record) => {
+                self.count(&mut found, &record);
+                self.check_mark(&mut found, &key, &record, modified);
+                self.check_ops(&mut found, &record);
+                self.check_files(&mut found, &record, &files).await?;
+                Some(survey::named(&record))
+            }
+            Reading::Missing => Some(BTreeMap::new()),
+            Reading::Broken { why, .. } => {
+                found.add(Code::RecordUnreadable, &key, why);
+                None
+            }
+        };
+        // What an unreadable record names nobody knows.
+        if let Some(named) = named {
+            let ghosts = files.entries.iter().filter(|entry| !named.contains_key(&entry.key));
+            for ghost in ghosts.filter(|entry| self.is_older(entry.modified, GHOST)) {
+                let since = ghost.modified;
+                found.add(
+                    Code::Ghost,
+                    &ghost.key,
+                    format!("nothing names this file of {} bytes, there since {since:.0}", ghost.len),
+                );
+            }
+        }
+        self.progress.krate();
+        self.progress.blobs(files.entries.len());
+        Ok(found)
+    }
+
+    fn count(&self, found: &mut Findings, record: &Record) {
+        if record.is_vacant() {
+            found.counts.reserved_names = 1;
+        } else {
+            found.counts.crates = 1;
+        }
+        found.counts.deleted_crates = u64::from(record.deletion().is_some());
+        found.counts.versions = record.versions().len() as u64;
+    }
+
+    fn check_mark(&self, found: &mut Findings, key: &Key, record: &Record, modified: Option<Timestamp>) {
+        let Some(mark) = record.mark() else { return };
+        if modified.is_some_and(|modified| self.is_older(modified, SETTLED)) {
+            let fix = Fix::ClearMark(key.clone(), mark.clone());
+            found.add_fixable(Code::DeadMark, key, "a writer marked this record and died", Some(fix));
+        }
+    }
+
+    fn check_ops(&self, found: &mut Findings, record: &Record) {
+        for done in record.ops() {
+            if self.audited.contains(done.op.as_str()) || !self.is_older(done.at, SETTLED) {
+                continue;
+            }
+            let Some(entry) = audit::of_crate(record, done) else { continue };
+            let what = format!("the change to rev {} of `{}` is not in the audit log", done.rev, record.name());
+            let key = entry.key.clone();
+            found.add_fixable(Code::AuditMissing, &key, what, Some(Fix::WriteAudit(entry)));
+        }
+    }
+
+    async fn check_files(&self, found: &mut Findings, record: &Record, files: &Files) -> Result<(), StoreError> {
+        let listed: BTreeMap<&Key, &Entry> = files.entries.iter().map(|entry| (&entry.key, entry)).collect();
+        for (version, stored) in record.versions() {
+            let Some(key) = Key::parse(&stored.blob) else { continue };
+            let what = format!("`{}` {version}", record.name());
+            let len = match listed.get(&key) {
+                Some(entry) if !self.options.deep => Some(entry.len),
+                // Published after the listing, or to be read anyway.
+                _ => self.read_file(found, &key, &what).await?,
+            };
+            match len {
+                Some(len) if len != stored.size => {
+                    found.add(
+                        Code::FileLength,
+                        &key,
+                        format!("the file of {what} has {len} bytes instead of {}", stored.size),
+                    );
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a file: its length, and with `--deep` its content. `None`: what is wrong is said already.
+    async fn read_file(&self, found: &mut Findings, key: &Key, what: &str) -> Result<Option<u64>, StoreError> {
+        let object = match self.store.get(key, None).await {
+            Ok(Get::Found(object)) => object,
+            Ok(_) => {
+                found.add(Code::FileMissing, key, format!("the file of {what} is not there"));
+                return Ok(None);
+            }
+            Err(error) if error.kind().is_transient() => return Err(error),
+            Err(error) => {
+                found.add(Code::FileUnreadable, key, format!("the file of {what} cannot be read: {error}"));
+                return Ok(None);
+            }
+        };
+        let len = object.len;
+        if !self.options.deep {
+            return Ok(Some(len));
+        }
+        let (mut body, mut digest) = (object.body, Sha256::new());
+        while let Some(chunk) = body.next().await {
+            match chunk {
+                Ok(bytes) => {
+                    digest.update(&bytes);
+                    found.counts.bytes_compared += bytes.len() as u64;
+                    self.progress.bytes(bytes.len() as u64);
+                }
+                Err(error) => {
+                    found.add(Code::FileUnreadable, key, format!("the file of {what} broke off: {error}"));
+                    return Ok(None);
+                }
+            }
+        }
+        let is = Sha256Digest::from_bytes(digest.finalize().into());
+        if let Key::Blob { sha256, .. } = key
+            && *sha256 != is
+        {
+            found.add(Code::FileContent, key, format!("the file of {what} has the SHA-256 {is}"));
+        }
+        Ok(Some(len))
+    }
+}

@@ -1,0 +1,199 @@
+//! Checking a whole store: that every record is sound, every version's file is there, every change is in the audit log, and nothing lies about
+//! that nobody needs. Safe while servers run: what is read first may only make the rest look older, and what is found wrong is looked at again.
+//!
+//! `--repair` clears dead marks and writes missing entries of the audit log. All its writes go through the registry's one loop or create what
+//! follows from a record; it deletes nothing.
+
+mod crates;
+mod report;
+mod rest;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use jiff::{SignedDuration, Timestamp};
+
+pub use self::report::{Code, Counts, Problem, Report};
+use super::progress::Progress;
+use super::survey::{self, Files, READS_AT_ONCE};
+use crate::krate::record::OpId;
+use crate::registry::audit::{self, Entry as AuditEntry};
+use crate::registry::{Registry, RegistryError};
+use crate::store::key::CanonicalName;
+use crate::store::{Key, Prefix, Store, StoreError, clock};
+
+/// A mark that has stood for this long is a dead writer's; an entry of the audit log that is missing for this long will not come by itself.
+const SETTLED: Duration = Duration::from_secs(5 * 60);
+/// A file that nothing names is worth a word when the garbage collection has had its chance.
+const GHOST: Duration = Duration::from_secs(72 * 60 * 60);
+
+/// What to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Read every file and compare its checksum.
+    pub deep: bool,
+    /// Mend what can be mended.
+    pub repair: bool,
+    /// The time, if the store cannot be asked because nothing may be written.
+    pub now: Option<Timestamp>,
+}
+
+/// How a problem can be mended.
+#[derive(Debug)]
+enum Fix {
+    ClearMark(Key, OpId),
+    WriteAudit(AuditEntry),
+}
+
+/// What a part of the check found.
+#[derive(Debug, Default)]
+struct Findings {
+    problems: Vec<(Problem, Option<Fix>)>,
+    counts: Counts,
+}
+
+impl Findings {
+    fn add(&mut self, code: Code, key: &Key, what: impl Into<String>) {
+        self.add_fixable(code, key, what, None);
+    }
+
+    fn add_fixable(&mut self, code: Code, key: &Key, what: impl Into<String>, fix: Option<Fix>) {
+        let (key, what, remedy) = (key.to_string(), what.into(), code.remedy().to_owned());
+        self.problems.push((Problem { code, key, what, remedy, repaired: false, repair: None }, fix));
+    }
+
+    fn take_over(&mut self, other: Self) {
+        self.problems.extend(other.problems);
+        let Counts {
+            crates,
+            deleted_crates,
+            reserved_names,
+            versions,
+            files,
+            file_bytes,
+            bytes_compared,
+            tokens,
+            audit_entries,
+            foreign,
+        } = other.counts;
+        let counts = &mut self.counts;
+        counts.crates += crates;
+        counts.deleted_crates += deleted_crates;
+        counts.reserved_names += reserved_names;
+        counts.versions += versions;
+        counts.files += files;
+        counts.file_bytes += file_bytes;
+        counts.bytes_compared += bytes_compared;
+        counts.tokens += tokens;
+        counts.audit_entries += audit_entries;
+        counts.foreign += foreign;
+    }
+}
+
+/// One check.
+struct Fsck<'a> {
+    registry: &'a Registry,
+    store: Arc<dyn Store>,
+    options: Options,
+    progress: &'a Progress,
+    now: Timestamp,
+    /// The identities of the changes that are in the audit log.
+    audited: HashSet<String>,
+}
+
+/// Checks the whole store once.
+///
+/// # Errors
+/// The store does not answer. What is wrong with single objects is no error, but in the report.
+pub async fn run(registry: &Registry, options: Options, progress: &Progress) -> Result<Report, RegistryError> {
+    let store = registry.store().clone();
+    progress.enter("asking the store for the time");
+    let now = match options.now {
+        Some(now) => now,
+        None => clock::now(&*store, registry.new_ulid()).await?,
+    };
+    let mut fsck = Fsck { registry, store, options, progress, now, audited: HashSet::new() };
+    let mut found = Findings::default();
+    found.take_over(fsck.check_head().await?);
+    progress.enter("reading the audit log");
+    let mut audits = std::pin::pin!(survey::entries(fsck.store.clone(), Prefix::Audits));
+    while let Some(entry) = audits.try_next().await? {
+        if let Key::Audit(audit) = entry.key {
+            fsck.audited.insert(audit.op().to_owned());
+        }
+    }
+    found.counts.audit_entries = fsck.audited.len() as u64;
+    found.take_over(fsck.check_crates().await?);
+    found.take_over(fsck.check_tokens().await?);
+    let mut report = Report::new(fsck.store.location(), now, options.deep, options.repair);
+    fsck.count_foreign(&mut report).await?;
+    let foreign = report.counts.foreign;
+    report.counts = Counts { foreign, ..found.counts };
+    found.problems.sort_by(|(one, _), (other, _)| (one.code, &one.key).cmp(&(other.code, &other.key)));
+    progress.enter("mending");
+    for (mut problem, fix) in found.problems {
+        if let (true, Some(fix)) = (options.repair, fix) {
+            fsck.mend(&mut problem, fix).await;
+        }
+        report.problems.push(problem);
+    }
+    Ok(report)
+}
+
+impl Fsck<'_> {
+    fn is_older(&self, at: Timestamp, than: Duration) -> bool {
+        let age = SignedDuration::try_from(than).unwrap_or(SignedDuration::MAX);
+        self.now.duration_since(at) >= age
+    }
+
+    async fn check_crates(&self) -> Result<Findings, RegistryError> {
+        self.progress.enter("listing records");
+        let mut records: BTreeMap<CanonicalName, Timestamp> = BTreeMap::new();
+        let mut listed = std::pin::pin!(survey::entries(self.store.clone(), Prefix::Crates));
+        while let Some(entry) = listed.try_next().await? {
+            if let Key::Crate(krate) = entry.key {
+                records.insert(krate, entry.modified);
+            }
+        }
+        self.progress.enter(if self.options.deep { "checking crates and reading files" } else { "checking crates" });
+        let mut found = Findings::default();
+        let mut with_files = HashSet::new();
+        let checks = survey::files(self.store.clone()).map_ok(|files| async {
+            let modified = records.get(&files.krate).copied();
+            let krate = files.krate.clone();
+            Ok::<_, StoreError>((krate, self.check_crate(files, modified).await?))
+        });
+        let mut checks = std::pin::pin!(checks.try_buffered(READS_AT_ONCE));
+        while let Some((krate, findings)) = checks.try_next().await? {
+            with_files.insert(krate);
+            found.take_over(findings);
+        }
+        let rest = records.iter().filter(|(krate, _)| !with_files.contains(*krate)).map(|(krate, modified)| {
+            let files = Files { krate: krate.clone(), entries: Vec::new() };
+            self.check_crate(files, Some(*modified))
+        });
+        let mut rest = std::pin::pin!(futures::stream::iter(rest).buffered(READS_AT_ONCE));
+        while let Some(findings) = rest.try_next().await? {
+            found.take_over(findings);
+        }
+        Ok(found)
+    }
+
+    async fn mend(&self, problem: &mut Problem, fix: Fix) {
+        let mended = match fix {
+            Fix::ClearMark(key, mark) => match self.registry.clear_mark(&key, &mark).await {
+                Ok(true) => Ok("the mark is cleared"),
+                Ok(false) => Ok("somebody else wrote the record meanwhile"),
+                Err(error) => Err(error.cause().unwrap_or_else(|| error.to_string())),
+            },
+            Fix::WriteAudit(entry) => match audit::write(&*self.store, self.registry.entropy(), &entry).await {
+                Ok(()) => Ok("the entry is written"),
+                Err(error) => Err(error.to_string()),
+            },
+        };
+        problem.repaired = mended.is_ok();
+        problem.repair = Some(mended.map_or_else(|error| format!("it could not be mended: {error}"), str::to_owned));
+    }
+}

@@ -1,0 +1,162 @@
+//! What a check found: the form of `fsck --json`. Fields and codes are added, never changed.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// How many keys that are not ours are named; all are counted.
+const FOREIGN_NAMED_MAX: usize = 100;
+
+/// What is wrong, as a word for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The format object is missing, or unreadable.
+    Format,
+    /// The head cannot be read.
+    HeadUnreadable,
+    /// The head announces a change that the record does not have, and nobody is writing.
+    HeadAhead,
+    /// A crate's record cannot be read, or contradicts itself.
+    RecordUnreadable,
+    /// A token's record cannot be read.
+    TokenUnreadable,
+    /// A writer left its mark and died.
+    DeadMark,
+    /// A version's file is not there.
+    FileMissing,
+    /// A version's file has another length than the record says.
+    FileLength,
+    /// A version's file has other content than its checksum says.
+    FileContent,
+    /// A version's file cannot be read.
+    FileUnreadable,
+    /// A file that nothing names, older than three days.
+    Ghost,
+    /// A change is not in the audit log.
+    AuditMissing,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What it is.
+    pub code: Code,
+    /// The object that it is about, without the configured prefix.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub remedy: String,
+    /// Whether `--repair` mended it.
+    pub repaired: bool,
+    /// What the repair did, or why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<String>,
+}
+
+/// How much was looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Crates that somebody has published, deleted ones too.
+    pub crates: u64,
+    /// Of them, those that are deleted.
+    pub deleted_crates: u64,
+    /// Names that were reserved by a publish that never came to its end; they are free.
+    pub reserved_names: u64,
+    /// Versions of all crates.
+    pub versions: u64,
+    /// Stored files.
+    pub files: u64,
+    /// Their lengths, in bytes.
+    pub file_bytes: u64,
+    /// Bytes that were read to compare checksums.
+    pub bytes_compared: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Entries of the audit log.
+    pub audit_entries: u64,
+    /// Objects whose keys are not ours. They are left alone.
+    pub foreign: u64,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// 1.
+    pub schema: u32,
+    /// Where.
+    pub store: String,
+    /// When it began, by the store's clock.
+    pub at: Timestamp,
+    /// Whether every file was read.
+    pub deep: bool,
+    /// Whether it was to mend what it can.
+    pub repair: bool,
+    /// How much was looked at.
+    pub counts: Counts,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// The first keys that are not ours.
+    pub foreign: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn new(store: String, at: Timestamp, deep: bool, repair: bool) -> Self {
+        let (counts, problems, foreign) = (Counts::default(), Vec::new(), Vec::new());
+        Self { schema: 1, store, at, deep, repair, counts, problems, foreign }
+    }
+
+    pub(super) fn add_foreign(&mut self, keys: Vec<String>) {
+        self.counts.foreign += keys.len() as u64;
+        let room = FOREIGN_NAMED_MAX.saturating_sub(self.foreign.len());
+        self.foreign.extend(keys.into_iter().take(room));
+    }
+
+    /// How many problems are left.
+    pub fn left(&self) -> usize {
+        self.problems.iter().filter(|problem| !problem.repaired).count()
+    }
+}
+
+impl Code {
+    /// What to do about it.
+    pub(super) const fn remedy(self) -> &'static str {
+        match self {
+            Self::Format => {
+                "check that the configuration names the right bucket and prefix; restore the object from a backup"
+            }
+            Self::HeadUnreadable => {
+                "delete v1/head while no server runs: it is made again, and only costs every replica its memory"
+            }
+            Self::HeadAhead => {
+                "was a single object put back to an older state? compare the record with a backup; the next change of it mends the rest"
+            }
+            Self::RecordUnreadable | Self::FileMissing | Self::FileLength | Self::FileContent => {
+                "restore the object from a backup or from the bucket's version history"
+            }
+            Self::TokenUnreadable => "revoke the token where it was made, and make a new one",
+            Self::DeadMark => "nothing is lost: the next change clears it, or `fsck --repair`",
+            Self::FileUnreadable => "see what the store says; check again when it answers",
+            Self::Ghost => "nothing needs it: `supercargo-registry gc --dry-run=false`, twice, deletes it",
+            Self::AuditMissing => "`fsck --repair` writes it from the record",
+        }
+    }
+
+    /// The code as a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::HeadUnreadable => "head-unreadable",
+            Self::HeadAhead => "head-ahead",
+            Self::RecordUnreadable => "record-unreadable",
+            Self::TokenUnreadable => "token-unreadable",
+            Self::DeadMark => "dead-mark",
+            Self::FileMissing => "file-missing",
+            Self::FileLength => "file-length",
+            Self::FileContent => "file-content",
+            Self::FileUnreadable => "file-unreadable",
+            Self::Ghost => "ghost",
+            Self::AuditMissing => "audit-missing",
+        }
+    }
+}

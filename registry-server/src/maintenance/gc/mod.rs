@@ -1,0 +1,290 @@
+//! Garbage collection: files that nothing names, because their publish died between storing the bytes and writing the record.
+//!
+//! Two phases, in two runs. A run lists the files of each crate, reads its record afterwards, and writes what the record does not name and is
+//! older than [`Grace::file`] into a plan. A later run takes a plan that is at least [`Grace::plan`] old, reads the records again, and deletes
+//! what is still not named and still the same object. All ages are by the store's own clock.
+//!
+//! Why that is safe. A file's key is used by one attempt to publish, once. An attempt gives up after an hour, long before [`Grace::file`] has
+//! passed: it looks at the time after its mark is in the record, and commits on the mark's ETag. So an attempt that might still name an old file has its mark in
+//! the record now, and crates with a mark are left alone; so are those whose record cannot be read, whatever the reason.
+//!
+//! What must never exist here: the deletion of a record; a deletion because something failed; a deletion by what one listing said.
+
+mod plan;
+mod rules;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use self::plan::{Candidate, Plan};
+pub use self::rules::{GcMutant, GcRules};
+use super::progress::Progress;
+use super::survey::{self, Files, READS_AT_ONCE, Reading};
+use crate::krate::Record;
+use crate::registry::{Registry, RegistryError};
+use crate::store::key::CanonicalName;
+use crate::store::{Entry, Key, Prefix, Store, StoreError, clock};
+
+/// How old things have to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Grace {
+    /// A file that nothing names.
+    pub file: Duration,
+    /// A plan, before it is acted on.
+    pub plan: Duration,
+    /// The same as `file`, for a crate that was deleted, or has no record at all: somebody may want to mend that first.
+    pub gone: Duration,
+    /// The rules that hold: all, but in tests.
+    pub rules: GcRules,
+}
+
+impl Default for Grace {
+    fn default() -> Self {
+        let hour = Duration::from_secs(60 * 60);
+        Self { file: 48 * hour, plan: hour, gone: 30 * 24 * hour, rules: GcRules::default() }
+    }
+}
+
+/// What a run did. The form of `gc`'s JSON: fields are added, never changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// 1.
+    pub schema: u32,
+    /// Where.
+    pub store: String,
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// When it began, by the store's clock.
+    pub at: Option<Timestamp>,
+    /// What plans of earlier runs led to: deleted, or to be deleted but for `dry_run`.
+    pub deleted: Vec<Deleted>,
+    /// Plans that are too young to act on.
+    pub plans_waiting: usize,
+    /// What was found now, for a later run.
+    pub planned: Vec<Deleted>,
+    /// Crates that were left alone although they have files that nothing seems to name.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A file that is gone, or may go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Deleted {
+    /// Its key.
+    pub key: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Since when it has been there, by the store's clock.
+    pub modified: Timestamp,
+}
+
+/// A crate that was left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// The crate.
+    #[serde(rename = "crate")]
+    pub krate: String,
+    /// Why.
+    pub why: String,
+    /// Whether somebody should look at it; if not, it is a matter of time.
+    pub needs_help: bool,
+}
+
+/// One run.
+pub struct Gc<'a> {
+    registry: &'a Registry,
+    store: Arc<dyn Store>,
+    grace: Grace,
+    dry_run: bool,
+    progress: &'a Progress,
+    report: Report,
+    now: Timestamp,
+}
+
+/// Collects garbage once.
+///
+/// # Errors
+/// The store does not answer; then what was deleted so far was deleted rightly.
+pub async fn run(
+    registry: &Registry,
+    grace: Grace,
+    dry_run: bool,
+    progress: &Progress,
+) -> Result<Report, RegistryError> {
+    let store = registry.store().clone();
+    progress.enter("asking the store for the time");
+    let now = clock::now(&*store, registry.new_ulid()).await?;
+    let report = Report { schema: 1, store: store.location(), dry_run, at: Some(now), ..Report::default() };
+    let mut gc = Gc { registry, store, grace, dry_run, progress, report, now };
+    gc.act_on_plans().await?;
+    gc.look().await?;
+    Ok(gc.report)
+}
+
+impl Gc<'_> {
+    fn is_older(&self, modified: Timestamp, than: Duration) -> bool {
+        if self.grace.rules.broken(GcMutant::NoGrace) {
+            return true;
+        }
+        let age = SignedDuration::try_from(than).unwrap_or(SignedDuration::MAX);
+        self.now.duration_since(modified) >= age
+    }
+
+    /// Whether files of this crate may go at all; if not, why not, and whether somebody should look at it.
+    fn may_touch(&self, record: &Reading<Record>) -> Result<Option<Duration>, (String, bool)> {
+        if self.grace.rules.broken(GcMutant::MarksIgnored) && matches!(record, Reading::Sound(_)) {
+            return Ok(Some(self.grace.file));
+        }
+        match record {
+            Reading::Missing => Ok(Some(self.grace.gone)),
+            Reading::Broken { why, .. } => Err((format!("its record cannot be read: {why}"), true)),
+            Reading::Sound(record) if record.mark().is_some() => {
+                Err(("a write is under way on its record".to_owned(), false))
+            }
+            Reading::Sound(record) => match record.deletion() {
+                Some(deletion) if !self.is_older(deletion.at, self.grace.gone) => Ok(None),
+                _ => Ok(Some(self.grace.file)),
+            },
+        }
+    }
+
+    /// The first phase: finds what nothing names, for a later run.
+    async fn look(&mut self) -> Result<(), RegistryError> {
+        self.progress.enter("looking for files that nothing names");
+        let store = self.store.clone();
+        let judged = survey::files(store.clone()).map_ok(|files| {
+            let store = store.clone();
+            async move {
+                let record = survey::record(&*store, &files.krate).await?;
+                Ok::<_, StoreError>((files, record))
+            }
+        });
+        let mut judged = std::pin::pin!(judged.try_buffered(READS_AT_ONCE));
+        let mut plan = Plan::default();
+        while let Some((files, record)) = judged.try_next().await? {
+            self.progress.krate();
+            self.progress.blobs(files.entries.len());
+            self.judge(&mut plan, &files, &record);
+        }
+        let probes = survey::entries(store.clone(), Prefix::Probes);
+        let mut probes = std::pin::pin!(probes);
+        while let Some(entry) = probes.try_next().await? {
+            if self.is_older(entry.modified, self.grace.file) {
+                plan.candidates.push(Candidate::of(&entry));
+            }
+        }
+        self.report.planned = plan.candidates.iter().map(Candidate::shown).collect();
+        if !self.dry_run {
+            plan.store(&*self.store, || self.registry.new_ulid()).await?;
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, plan: &mut Plan, files: &Files, record: &Reading<Record>) {
+        let named = match record {
+            Reading::Sound(record) => survey::named(record),
+            _ => BTreeMap::new(),
+        };
+        let unnamed = files.entries.iter().filter(|entry| !named.contains_key(&entry.key));
+        let mut old = unnamed.filter(|entry| self.is_older(entry.modified, self.grace.file)).peekable();
+        if old.peek().is_none() {
+            return;
+        }
+        match self.may_touch(record) {
+            Ok(Some(age)) => {
+                plan.candidates.extend(old.filter(|entry| self.is_older(entry.modified, age)).map(Candidate::of));
+            }
+            Ok(None) => {}
+            Err((why, needs_help)) => self.skip(&files.krate, why, needs_help),
+        }
+    }
+
+    fn skip(&mut self, krate: &CanonicalName, why: String, needs_help: bool) {
+        let krate = krate.as_str().to_owned();
+        if !self.report.skipped.iter().any(|skipped| skipped.krate == krate) {
+            self.report.skipped.push(Skipped { krate, why, needs_help });
+        }
+    }
+
+    /// The second phase: deletes what an earlier run found and is still the same.
+    async fn act_on_plans(&mut self) -> Result<(), RegistryError> {
+        self.progress.enter("acting on what earlier runs found");
+        let plans: Vec<Entry> = survey::entries(self.store.clone(), Prefix::GcPlans).try_collect().await?;
+        for entry in plans {
+            let Key::GcPlan(id) = entry.key else { continue };
+            if !self.is_older(entry.modified, self.grace.plan) {
+                self.report.plans_waiting += 1;
+                continue;
+            }
+            // One that cannot be read says nothing: what it may have named is found again.
+            if let Some(plan) = Plan::read(&*self.store, id).await? {
+                let deletable = self.still_unnamed(&plan).await?;
+                self.report.deleted.extend(deletable.iter().map(Candidate::shown));
+                if !self.dry_run {
+                    plan::record_deletions(self.registry, id, &deletable).await?;
+                    for candidate in &deletable {
+                        self.store.delete(&candidate.key()?).await?;
+                    }
+                }
+            }
+            if !self.dry_run {
+                self.store.delete(&entry.key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What of a plan is still the same object, and still not named by a record that was read after that was seen.
+    async fn still_unnamed(&mut self, plan: &Plan) -> Result<Vec<Candidate>, RegistryError> {
+        let mut by_crate: BTreeMap<Option<CanonicalName>, Vec<&Candidate>> = BTreeMap::new();
+        for candidate in &plan.candidates {
+            let krate = match candidate.key()? {
+                Key::Blob { krate, .. } => Some(krate),
+                Key::Probe { .. } => None,
+                other => {
+                    let reason = format!("it names {other}, which is not for it to delete");
+                    return Err(RegistryError::Broken { what: "a plan of the garbage collection".into(), reason });
+                }
+            };
+            by_crate.entry(krate).or_default().push(candidate);
+        }
+        let mut deletable = Vec::new();
+        for (krate, candidates) in by_crate {
+            let Some(krate) = krate else {
+                deletable.extend(candidates.into_iter().cloned());
+                continue;
+            };
+            let listed: BTreeMap<Key, Entry> = survey::entries(self.store.clone(), Prefix::Blobs(krate.clone()))
+                .map_ok(|entry| (entry.key.clone(), entry))
+                .try_collect()
+                .await?;
+            let record = survey::record(&*self.store, &krate).await?;
+            let named = match &record {
+                Reading::Sound(record) => survey::named(record),
+                _ => BTreeMap::new(),
+            };
+            let age = match self.may_touch(&record) {
+                Ok(Some(age)) => age,
+                Ok(None) => continue,
+                Err((why, needs_help)) => {
+                    self.skip(&krate, why, needs_help);
+                    continue;
+                }
+            };
+            let second_look = !self.grace.rules.broken(GcMutant::NoSecondLook);
+            for candidate in candidates {
+                let key = candidate.key()?;
+                let same =
+                    listed.get(&key).is_some_and(|entry| candidate.is(entry) && self.is_older(entry.modified, age));
+                if !second_look || (same && !named.contains_key(&key)) {
+                    deletable.push(candidate.clone());
+                }
+            }
+        }
+        Ok(deletable)
+    }
+}
