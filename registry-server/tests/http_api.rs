@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -12,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use supercargo_registry::access::Verb;
 use supercargo_registry::ambient::Entropy;
-use supercargo_registry::http::{PublicState, public_routes};
+use supercargo_registry::http::{PublicState, at_once, public_routes};
 use supercargo_registry::krate::packed::{Packed, body};
 use supercargo_registry::registry::Registry;
 use supercargo_registry::store::MemoryStore;
@@ -23,6 +24,8 @@ struct Api {
     store: Arc<MemoryStore>,
     registry: Arc<Registry>,
     state: PublicState,
+    /// Answers that memory had, since the last look.
+    at_once: AtomicU32,
 }
 
 /// An answer, read whole.
@@ -72,7 +75,7 @@ impl Api {
         );
         registry.open().await.expect("a new registry");
         let registry = Arc::new(registry);
-        Self { store, state: PublicState::new(registry.clone(), &config), registry }
+        Self { store, state: PublicState::new(registry.clone(), &config), registry, at_once: AtomicU32::default() }
     }
 
     async fn token(&self, user: &str) -> String {
@@ -86,9 +89,20 @@ impl Api {
 
     async fn send(&self, request: http::request::Builder, body: impl Into<Bytes>) -> Answer {
         let request = request.header("host", "crates.example").body(Full::new(body.into())).expect("a request");
+        let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
         let response = warp::service(public_routes(&self.state)).oneshot(request).await.expect("infallible");
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("the body arrives").to_bytes();
+        // What may be answered at once is answered in the same way as by the routes.
+        if uri.path().starts_with("/index/")
+            && let Some((at_once, _)) = at_once(&self.state, &method, &uri, &headers)
+        {
+            self.at_once.fetch_add(1, Ordering::Relaxed);
+            let asked = format!("{method} {uri} {headers:?}");
+            assert_eq!(at_once.status(), parts.status, "{asked}");
+            assert_eq!(at_once.headers(), &parts.headers, "{asked}");
+            assert_eq!(at_once.body(), &body, "{asked}");
+        }
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
@@ -114,6 +128,51 @@ fn with(method: Method, path: &str, token: Option<&str>) -> http::request::Build
 }
 
 const TOKEN: &str = "v1/token/*";
+
+#[tokio::test]
+async fn what_memory_knows_is_answered_at_once_and_in_the_same_words() {
+    let api = Api::new().await;
+    let token = api.token("ann").await;
+    assert_eq!(api.publish(&Packed::new("some-name", "1.0.0"), &token).await.status, 200);
+    let stranger = api.token_with("eve", &[Verb::Read], &["other*"]).await;
+    let etag = api.get("/index/so/me/some-name", Some(&token)).await.headers["etag"].clone();
+    let count = || api.at_once.swap(0, Ordering::Relaxed);
+    for (path, status) in [
+        ("/index/config.json", 200),
+        ("/index/so/me/some-name", 200),
+        ("/index/so/me/some_name", 404),
+        ("/index/so/me/Some-name", 404),
+        ("/index/ne/ve/never-was", 404),
+        ("/index/no/where/some-name", 404),
+    ] {
+        for token in [token.as_str(), stranger.as_str(), "scg_rubbish"] {
+            let status = match (token, path) {
+                ("scg_rubbish", _) => 401,
+                (token, "/index/so/me/some-name") if token == stranger => 404,
+                _ => status,
+            };
+            for method in [Method::GET, Method::HEAD] {
+                count();
+                let gzip = with(method.clone(), path, Some(token)).header("accept-encoding", "gzip");
+                assert_eq!(api.send(gzip, "").await.status, status, "{method} {path}");
+                assert_eq!(count(), 1, "{method} {path} as {token}");
+            }
+        }
+        count();
+        assert_eq!(api.get(path, None).await.status, 401);
+        assert_eq!(count(), 1, "{path} as nobody");
+    }
+    let known = with(Method::GET, "/index/so/me/some-name", Some(&token)).header("if-none-match", etag);
+    assert_eq!((api.send(known, "").await.status.as_u16(), count()), (304, 1));
+    // What is for the routes to say.
+    for path in ["/index/config.json/", "/index", "/indexes/config.json", "/index//config.json"] {
+        api.get(path, Some(&token)).await;
+        assert_eq!(count(), 0, "{path}");
+    }
+    assert_eq!((api.get("/index/so/me/some-name", Some(&token)).await.status.as_u16(), count()), (200, 0), "inflated");
+    api.send(with(Method::POST, "/index/config.json", Some(&token)), "").await;
+    assert_eq!(count(), 0, "a wrong method");
+}
 
 #[tokio::test]
 async fn a_publish_stores_one_blob_and_one_record_and_shows_in_the_index() {

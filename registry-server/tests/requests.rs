@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb};
 use supercargo_registry::ambient::Entropy;
-use supercargo_registry::registry::{Compacted, Query, Registry, RegistryError};
+use supercargo_registry::registry::{Compacted, Content, Query, Registry, RegistryError};
 use supercargo_registry::replicas::Mode;
 use supercargo_registry::store::faulty::Call;
 use supercargo_registry::store::s3_server::{Lie, Logged, S3Server};
@@ -21,7 +21,7 @@ use support::replicas::{Bench, LEASE, Room, replica_over};
 use tokio_util::sync::CancellationToken;
 
 /// Operation; requests of a replica that knows the crate, or the token; requests of one that has just started.
-/// Polls of the head are a row of their own, and left out of all others.
+/// Polls of the head are a row of their own, and left out of all others. So is the entry of the audit log that follows each change.
 const TABLE: [(&str, &str, &str); 17] = [
     ("index file: 200 or 304", "none", "1 GET (crate)"),
     ("index file of a crate that is not there", "none", "1 GET (crate)"),
@@ -76,13 +76,15 @@ fn cell(requests: impl Iterator<Item = (String, String)>) -> String {
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
 
-/// `(GET, crate)` of a request; `None` for polls of the head, which come when they come, and the proof.
+/// `(GET, crate)` of a request; `None` for polls of the head, which come when they come, entries of the audit log, one after each change's answer,
+/// and the proof.
 fn kind(request: &Logged) -> Option<(String, String)> {
     let is_list = request.query.contains("list-type=2");
     let method = if is_list { "LIST".to_owned() } else { request.method.clone() };
     let place = if is_list { request.query.replace("%2F", "/") } else { request.path.clone() };
     let kind = place.split_once("v1/").expect("a key").1.split(['/', '&']).next().expect("a kind").to_owned();
-    (kind != "probe" && (method.as_str(), kind.as_str()) != ("GET", "head")).then_some((method, kind))
+    (kind != "probe" && kind != "audit" && (method.as_str(), kind.as_str()) != ("GET", "head"))
+        .then_some((method, kind))
 }
 
 struct Meter {
@@ -196,8 +198,10 @@ async fn reads(meter: &mut Meter, known: &Arc<Registry>, ann: &Principal) {
     meter.row("owners: list", async || known.owners(ann, &krate).await, cold).await;
     let download = async |registry: &Registry| {
         let download = registry.download(ann, &krate, &first).await?;
-        let chunks: Vec<_> = download.body.collect().await;
-        Ok(chunks.into_iter().map(|chunk| chunk.unwrap().len()).sum::<usize>())
+        Ok(match registry.content(&download, None).await? {
+            Content::Whole(bytes) => bytes.len(),
+            Content::Stream(body) => body.map(|chunk| chunk.unwrap().len()).fold(0, async |sum, len| sum + len).await,
+        })
     };
     meter.row("download", async || download(known).await, async |fresh| download(&fresh).await).await;
     let query = Query::new("krate", None, 1, 10).unwrap();

@@ -11,6 +11,9 @@ use supercargo_registry::{
 
 use crate::fixture::{built, full_spec, specs};
 
+/// No spec in these tests gives a pod less: the operator's default.
+const MEMORY_LIMIT_MIN: u64 = 256 << 20;
+
 /// The configuration that a pod of this registry gets, as its server understands it.
 pub(crate) fn rendered(spec: &serde_json::Value) -> Result<Config> {
     let data = built(spec)?.config_map.data.context("a ConfigMap without data")?;
@@ -29,6 +32,11 @@ fn every_registry_can_read_its_configuration() -> Result<()> {
             ensure!(listener.listen.ip().is_unspecified(), "{spec}: {} is not reached by other pods", listener.listen);
         }
         ensure!(config.internal.tls.is_some(), "{spec}: the admin credential would travel in the clear");
+        let kept = (config.cache.index_bytes + config.cache.download_bytes) as u64;
+        ensure!(
+            kept <= MEMORY_LIMIT_MIN / 2,
+            "{spec}: {kept} bytes in memory, and the pod may be killed at twice that"
+        );
         ensure!(config.admin_token_file.is_some(), "{spec}: the operator could not make tokens");
     }
     Ok(())
@@ -38,9 +46,11 @@ fn every_registry_can_read_its_configuration() -> Result<()> {
 fn every_field_of_the_spec_arrives() -> Result<()> {
     let config = rendered(&full_spec())?;
     let Backend::S3(s3) = &config.storage.backend else { anyhow::bail!("not a bucket: {:?}", config.storage) };
-    let S3 { bucket, region, endpoint, force_path_style, ca_bundle_file, credentials_dir } = s3;
+    let S3 { bucket, region, endpoint, public_endpoint, force_path_style, ca_bundle_file, credentials_dir } = s3;
     assert_eq!((bucket.as_str(), region.as_str()), ("crates", "eu-west-1"));
     assert_eq!(endpoint.as_deref(), Some("https://s3.example.com:9000"));
+    // Pods stream what they serve: the spec knows no address of the bucket for users.
+    assert_eq!(*public_endpoint, None);
     assert!(force_path_style);
     assert_eq!(ca_bundle_file, &Some(PathBuf::from("/etc/supercargo/s3-ca/ca.crt")));
     assert_eq!(credentials_dir, &Some(PathBuf::from("/etc/supercargo/s3")));

@@ -27,6 +27,7 @@ async fn store(server: &HostServer) -> Result<Arc<dyn Provable>> {
         bucket: BUCKET.to_owned(),
         region: "us-east-1".to_owned(),
         endpoint: Some(server.endpoint().to_owned()),
+        public_endpoint: None,
         prefix: KeyPrefix::default(),
         force_path_style: true,
         ca_bundle_file: None,

@@ -4,6 +4,8 @@
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -55,8 +57,8 @@ pub async fn apply(client: &Client, wanted: Resources<Prepared>, live: Live) -> 
     let disruption_budget = writer.put_or_delete(disruption_budget, live.disruption_budget).await?;
     // Last: nothing of the registry needs them.
     let maintenance_policy = writer.put_if_any(maintenance_policy, live.maintenance_policy).await?;
-    let fsck = writer.put_if_any(fsck, live.fsck).await?;
-    let gc = writer.put_if_any(gc, live.gc).await?;
+    let fsck = writer.put_if_any(fsck.map(|job| *job), live.fsck.map(|job| *job)).await?.map(Box::new);
+    let gc = writer.put_if_any(gc.map(|job| *job), live.gc.map(|job| *job)).await?.map(Box::new);
     let applied = Resources {
         service_account,
         config_map,
@@ -75,16 +77,43 @@ pub async fn apply(client: &Client, wanted: Resources<Prepared>, live: Live) -> 
     Ok((applied, writer.changes))
 }
 
+/// A kind of child.
+trait Child:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Serialize
+    + DeserializeOwned
+    + Clone
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Child for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 struct Writer<'a> {
     client: &'a Client,
     changes: Changes,
 }
 
 impl Writer<'_> {
-    async fn put<K>(&mut self, wanted: K, live: Option<K>) -> Result<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
-    {
+    /// On the heap: with a future per kind, each with the object in it, a pass would be more than a stack holds.
+    fn put<K: Child>(&mut self, wanted: K, live: Option<K>) -> BoxFuture<'_, Result<K>> {
+        self.put_one(wanted, live).boxed()
+    }
+
+    async fn put_one<K: Child>(&mut self, wanted: K, live: Option<K>) -> Result<K> {
         let (kind, name) = (K::kind(&()), wanted.name_any());
         let mut manifest = manifest(&wanted)?;
         let was_there = live.is_some();
@@ -121,10 +150,7 @@ impl Writer<'_> {
 
     /// The object without what somebody added where nothing may be added. Apply would leave it, because it belongs to another field
     /// manager; so the places are set to what belongs there, on the very version that was looked at.
-    async fn without_extras<K>(&mut self, live: K, manifest: &Value) -> Result<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
-    {
+    async fn without_extras<K: Child>(&mut self, live: K, manifest: &Value) -> Result<K> {
         let extras = diff::extras(&value_of(&live)?, manifest);
         if extras.is_empty() {
             return Ok(live);
@@ -151,20 +177,14 @@ impl Writer<'_> {
     }
 
     /// For children that a registry has for ever or never.
-    async fn put_if_any<K>(&mut self, wanted: Option<K>, live: Option<K>) -> Result<Option<K>>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
-    {
+    async fn put_if_any<K: Child>(&mut self, wanted: Option<K>, live: Option<K>) -> Result<Option<K>> {
         match wanted {
             Some(wanted) => self.put(wanted, live).await.map(Some),
             None => Ok(None),
         }
     }
 
-    async fn put_or_delete<K>(&mut self, wanted: Option<K>, live: Option<K>) -> Result<Option<K>>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
-    {
+    async fn put_or_delete<K: Child>(&mut self, wanted: Option<K>, live: Option<K>) -> Result<Option<K>> {
         match (wanted, live) {
             (Some(wanted), live) => self.put(wanted, live).await.map(Some),
             (None, Some(live)) => self.delete(&live).await.map(|()| None),
@@ -173,10 +193,7 @@ impl Writer<'_> {
     }
 
     /// Deletes the very object that was looked at. That it is ours was settled in `validate`.
-    async fn delete<K>(&mut self, live: &K) -> Result<()>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
-    {
+    async fn delete<K: Child>(&mut self, live: &K) -> Result<()> {
         let (kind, name) = (K::kind(&()), live.name_any());
         if live.meta().deletion_timestamp.is_some() {
             return Ok(());

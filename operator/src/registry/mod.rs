@@ -29,6 +29,7 @@ pub mod digest;
 #[cfg(test)]
 mod fixtures;
 pub mod internal;
+pub mod memory;
 pub mod model;
 pub mod observe;
 pub mod quantity;

@@ -105,10 +105,10 @@ pub struct Live {
     pub deployment: Option<Deployment>,
     /// `NAME-maintenance`
     pub maintenance_policy: Option<NetworkPolicy>,
-    /// `NAME-fsck`
-    pub fsck: Option<CronJob>,
+    /// `NAME-fsck`. These two are large, and passed around by value with the rest.
+    pub fsck: Option<Box<CronJob>>,
     /// `NAME-gc`
-    pub gc: Option<CronJob>,
+    pub gc: Option<Box<CronJob>>,
 }
 
 /// Stage of [`Resources`]: built, not yet sent.
@@ -142,9 +142,9 @@ pub struct Resources<Stage> {
     /// That nobody connects to the pods of the two below. None on a volume, as those.
     pub maintenance_policy: Option<NetworkPolicy>,
     /// Checks the bucket.
-    pub fsck: Option<CronJob>,
+    pub fsck: Option<Box<CronJob>>,
     /// Cleans it up.
-    pub gc: Option<CronJob>,
+    pub gc: Option<Box<CronJob>>,
     /// How far these objects have come.
     pub stage: PhantomData<Stage>,
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use futures::try_join;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt, try_join};
 use k8s_openapi::ByteString;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
@@ -72,8 +73,8 @@ async fn live(client: &Client, namespace: &str, name: &str) -> Result<Live> {
         get(client, namespace, names.main()),
         get(client, namespace, names.main()),
         get(client, namespace, &maintenance),
-        get(client, namespace, &fsck),
-        get(client, namespace, &gc),
+        get_boxed(client, namespace, &fsck),
+        get_boxed(client, namespace, &gc),
     )?;
     Ok(Live {
         service_account,
@@ -91,12 +92,24 @@ async fn live(client: &Client, namespace: &str, name: &str) -> Result<Live> {
     })
 }
 
-async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>>
+/// On the heap: a dozen of these futures at once would be more than a stack holds.
+fn get<'a, K>(client: &Client, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<K>>>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    api.get_opt(name).await.map_err(|e| Error::kube(format!("read {} {namespace}/{name}", K::kind(&())), e))
+    async move {
+        let found = api.get_opt(name).await;
+        found.map_err(|e| Error::kube(format!("read {} {namespace}/{name}", K::kind(&())), e))
+    }
+    .boxed()
+}
+
+fn get_boxed<'a, K>(client: &Client, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Box<K>>>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    get(client, namespace, name).map_ok(|found| found.map(Box::new)).boxed()
 }
 
 async fn credentials(

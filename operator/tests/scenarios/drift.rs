@@ -1,7 +1,7 @@
 //! What somebody adds to an object of ours where nothing may be added: server-side apply leaves it, so it has to be taken out.
 
 use serde_json::{Value, json};
-use supercargo_operator::crd::conditions::READY;
+use supercargo_operator::crd::conditions::{DEGRADED, READY};
 
 use crate::registry::{BUDGET, DEPLOYMENT, FSCK, GC, REGISTRY, S3_SECRET, Scene, on_s3, on_volume, s3_secret};
 
@@ -137,11 +137,8 @@ async fn maintenance_is_scheduled_kept_and_changed_by_the_spec() {
 
     scene.api.edit(REGISTRY, |registry| registry["spec"]["maintenance"]["fsck"]["schedule"] = json!("at night"));
     scene.pass().await.unwrap();
-    assert!(
-        scene.condition(READY).1.contains("a schedule of maintenance has five fields"),
-        "{:?}",
-        scene.condition(READY)
-    );
+    let (_, message) = scene.condition(DEGRADED);
+    assert!(message.contains("a schedule of maintenance has five fields"), "{message}");
 }
 
 #[tokio::test]

@@ -1,17 +1,19 @@
 //! Who is asking.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{Grant, TokenHash, TokenRecord, Verb};
 use crate::krate::{Canonical, Owner};
 
-/// Who is asking, as far as the request shows.
+/// Who is asking, as far as the request shows. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
     /// No token was sent.
     Anonymous,
     /// A token that the registry knows. Whether it is still good is part of the decision.
-    Token(TokenPrincipal),
+    Token(Arc<TokenPrincipal>),
 }
 
 /// The bearer of a known token.
@@ -42,7 +44,7 @@ impl Principal {
     #[must_use]
     pub fn of_token(hash: TokenHash, record: &TokenRecord) -> Self {
         let TokenRecord { user, grants, expires_at, revoked_at, .. } = record.clone();
-        Self::Token(TokenPrincipal { hash, user, grants, expires_at, revoked_at })
+        Self::Token(Arc::new(TokenPrincipal { hash, user, grants, expires_at, revoked_at }))
     }
 
     /// The user, if there is one.

@@ -32,7 +32,8 @@ impl TokenSecret {
         let mut token = String::with_capacity(TOKEN_CHARS);
         token.push_str(TOKEN_PREFIX);
         token.extend((0..RANDOM_CHARS).map(|_| char::from(BASE62[rng.random_range(0..BASE62.len())])));
-        token.push_str(&check_digits(&token));
+        let check = check_digits(&token);
+        token.extend(check.map(char::from));
         let secret = Self(SecretString::from(token));
         debug_assert!(Self::parse(secret.expose()).is_ok(), "what is generated parses");
         secret
@@ -43,29 +44,13 @@ impl TokenSecret {
     /// # Errors
     /// It does not have the form of a token. The error does not repeat it.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
-        let text = text.trim();
-        let token = match text.split_once([' ', '\t']) {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => text,
-        };
-        let random = token.strip_prefix(TOKEN_PREFIX).ok_or(TokenError::Prefix)?;
-        if token.len() != TOKEN_CHARS {
-            return Err(TokenError::Length { chars: token.chars().count() });
-        }
-        if !random.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(TokenError::Char);
-        }
-        let (body, check) = token.split_at(TOKEN_CHARS - CHECK_CHARS);
-        if check != check_digits(body) {
-            return Err(TokenError::Check);
-        }
-        Ok(Self(SecretString::from(token.to_owned())))
+        Ok(Self(SecretString::from(checked(text)?.to_owned())))
     }
 
     /// The name under which the bucket knows this token.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
-        TokenHash(Sha256::digest(self.expose().as_bytes()).into())
+        TokenHash::of(self.expose())
     }
 
     /// The token in the clear: for the one answer that hands it out, and for nothing else.
@@ -81,7 +66,28 @@ impl fmt::Debug for TokenSecret {
     }
 }
 
-fn check_digits(body: &str) -> String {
+/// The token in what a client sends, if it has the form of one.
+fn checked(text: &str) -> Result<&str, TokenError> {
+    let text = text.trim();
+    let token = match text.split_once([' ', '\t']) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => text,
+    };
+    let random = token.strip_prefix(TOKEN_PREFIX).ok_or(TokenError::Prefix)?;
+    if token.len() != TOKEN_CHARS {
+        return Err(TokenError::Length { chars: token.chars().count() });
+    }
+    if !random.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(TokenError::Char);
+    }
+    let (body, check) = token.split_at(TOKEN_CHARS - CHECK_CHARS);
+    if check.as_bytes() != check_digits(body) {
+        return Err(TokenError::Check);
+    }
+    Ok(token)
+}
+
+fn check_digits(body: &str) -> [u8; CHECK_CHARS] {
     let mut crc = flate2::Crc::new();
     crc.update(body.as_bytes());
     let mut left = crc.sum();
@@ -91,7 +97,7 @@ fn check_digits(body: &str) -> String {
         left /= 62;
     }
     debug_assert_eq!(left, 0, "62^6 is above 2^32");
-    digits.map(char::from).iter().collect()
+    digits
 }
 
 /// Why a text is not a token. Says nothing of its contents.
@@ -119,6 +125,24 @@ pub enum TokenError {
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
+    fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// The hash of the token in what a client sends, read as [`TokenSecret::parse`] does, without a copy of it.
+    ///
+    /// # Errors
+    /// It does not have the form of a token. The error does not repeat it.
+    pub fn of_token(text: &str) -> Result<Self, TokenError> {
+        checked(text).map(Self::of)
+    }
+
+    /// A digest that is known to be one of a token.
+    #[must_use]
+    pub const fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// The bytes of the digest.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {

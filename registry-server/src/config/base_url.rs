@@ -1,11 +1,12 @@
 //! The URL under which users reach a registry.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// An absolute `http` or `https` URL without trailing slash, query or fragment, such as `https://crates.example.com` or
-/// `https://example.com/crates`.
+/// `https://example.com/crates`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseUrl(String);
+pub struct BaseUrl(Arc<str>);
 
 impl BaseUrl {
     /// Parses a URL; a trailing slash is dropped, because Cargo puts `/api/v1/…` behind it.
@@ -33,12 +34,19 @@ impl BaseUrl {
             // Cargo before 1.96 strips `.git` when it matches credentials to registries (CVE-2026-5222).
             return Err("but may not end in .git, which Cargo takes for a git index");
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// The URL, without trailing slash.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Host and port, in lower case, the port also where it follows from the scheme.
+    pub fn host(&self) -> (String, u16) {
+        let url: http::Uri = self.0.parse().expect("it was parsed before");
+        let port = if url.scheme_str() == Some("https") { 443 } else { 80 };
+        (url.host().unwrap_or_default().to_ascii_lowercase(), url.port_u16().unwrap_or(port))
     }
 
     /// What Cargo's configuration calls `index`: `sparse+<base>/index/`, with the slash that Cargo insists on.

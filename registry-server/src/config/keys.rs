@@ -128,6 +128,12 @@ pub const KEYS: &[Key] = &[
     key("s3.bucket", Kind::Text, None, "the bucket of storage.kind = s3; it has to exist"),
     key("s3.region", Kind::Text, Some("us-east-1"), "the region that requests are signed for"),
     key("s3.endpoint", Kind::Url, None, "URL of an S3-compatible server; without it, AWS"),
+    key(
+        "s3.public_endpoint",
+        Kind::Url,
+        None,
+        "URL at which users reach the S3 server themselves: large crates are downloaded there, by signed URLs; never the registry's own address",
+    ),
     key("s3.force_path_style", Kind::Switch, Some("false"), "address the bucket in the path, not in the host name"),
     key(
         "s3.ca_bundle_file",
@@ -187,6 +193,30 @@ pub const KEYS: &[Key] = &[
         "private: every request needs a token; public: anyone may read, search and download",
     ),
     key(
+        "cache.index_bytes",
+        Kind::Bytes,
+        Some("268435456"),
+        "memory for records of crates and tokens; well below what the process may take in all",
+    ),
+    key(
+        "cache.download_bytes",
+        Kind::Bytes,
+        Some("33554432"),
+        "memory for crate files that are often downloaded; 0 keeps none",
+    ),
+    key(
+        "downloads.redirect_above_bytes",
+        Kind::Bytes,
+        Some("1048576"),
+        "with s3.public_endpoint: crate files above this are downloaded there",
+    ),
+    key(
+        "downloads.cached_file_bytes_max",
+        Kind::Bytes,
+        Some("1048576"),
+        "the largest crate file that is kept in memory; larger ones are streamed from the store each time",
+    ),
+    key(
         "limits.crate_bytes_max",
         Kind::Bytes,
         Some("10485760"),
@@ -206,6 +236,12 @@ pub const KEYS: &[Key] = &[
         Kind::Seconds,
         Some("30"),
         "how long a client may take to send the head of a request",
+    ),
+    key(
+        "limits.write_stall_secs",
+        Kind::Seconds,
+        Some("30"),
+        "how long a client may take nothing of an answer before its connection is cut",
     ),
     key(
         "limits.body_read_secs",

@@ -10,15 +10,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod base_url;
+mod cache;
 pub mod keys;
 mod replicas;
+mod s3;
 mod sources;
 #[cfg(test)]
 mod tests;
 
 pub use base_url::BaseUrl;
 pub(crate) use base_url::masked;
+pub use cache::{Cache, Downloads};
 pub use replicas::Replicas;
+pub use s3::S3;
 use sources::Values;
 
 use crate::access::Visibility;
@@ -45,6 +49,10 @@ pub struct Config {
     pub replicas: Replicas,
     /// Who may read without a token.
     pub visibility: Visibility,
+    /// What is kept in memory.
+    pub cache: Cache,
+    /// How crate files reach their users.
+    pub downloads: Downloads,
     /// Limits on every input.
     pub limits: Limits,
     /// How to log.
@@ -92,23 +100,6 @@ pub enum Backend {
     Memory,
 }
 
-/// How to reach a bucket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct S3 {
-    /// Its name.
-    pub bucket: String,
-    /// The region that requests are signed for.
-    pub region: String,
-    /// Another server than AWS.
-    pub endpoint: Option<String>,
-    /// The bucket in the path instead of the host name.
-    pub force_path_style: bool,
-    /// PEM file with the authorities to trust.
-    pub ca_bundle_file: Option<PathBuf>,
-    /// A mounted Secret; `None` is the ambient chain.
-    pub credentials_dir: Option<PathBuf>,
-}
-
 /// Limits on inputs and times. Sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -124,6 +115,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Time for the head of a request.
     pub header_read: Duration,
+    /// Time without progress in sending an answer.
+    pub write_stall: Duration,
     /// Time for the body of a request.
     pub body_read: Duration,
     /// Time for requests under way after SIGTERM.
@@ -210,6 +203,8 @@ fn read_all(values: &mut Values) -> Option<Config> {
     let storage = read_storage(values);
     let limits = read_limits(values);
     let replicas = replicas::read(values);
+    let cache = cache::read_cache(values);
+    let downloads = cache::read_downloads(values);
     let visibility = values.parse("access.visibility", |text| match text {
         "private" => Some(Visibility::Private),
         "public" => Some(Visibility::Public),
@@ -229,6 +224,8 @@ fn read_all(values: &mut Values) -> Option<Config> {
         storage: storage?,
         replicas: replicas?,
         visibility: visibility?,
+        cache: cache?,
+        downloads: downloads?,
         limits: limits?,
         log: Log { format: format?, filter: values.text("log.filter")? },
     })
@@ -284,7 +281,7 @@ fn read_storage(values: &mut Values) -> Option<Storage> {
     refuse_foreign_section(values, &kind);
     let backend = match kind.as_str() {
         "file" => Backend::File { directory: read_path(values, "file.directory")? },
-        "s3" => Backend::S3(read_s3(values)?),
+        "s3" => Backend::S3(s3::read(values)?),
         _ => Backend::Memory,
     };
     Some(Storage { prefix, backend })
@@ -305,28 +302,6 @@ fn refuse_foreign_section(values: &mut Values, kind: &str) {
     }
 }
 
-fn read_s3(values: &mut Values) -> Option<S3> {
-    let endpoint = values.text("s3.endpoint");
-    if let Some(text) = &endpoint
-        && let Err(reason) = BaseUrl::parse(text)
-    {
-        values.problem(values.place("s3.endpoint"), format!("is \"{}\", {reason}", masked(text)));
-    }
-    let force_path_style = values.parse("s3.force_path_style", |text| text.parse().ok());
-    let Some(bucket) = values.text("s3.bucket") else {
-        values.problem("the key \"s3.bucket\"", "is missing, and storage.kind is \"s3\"");
-        return None;
-    };
-    Some(S3 {
-        bucket,
-        region: values.text("s3.region")?,
-        endpoint,
-        force_path_style: force_path_style?,
-        ca_bundle_file: read_path(values, "s3.ca_bundle_file"),
-        credentials_dir: read_path(values, "s3.credentials_dir"),
-    })
-}
-
 fn read_limits(values: &mut Values) -> Option<Limits> {
     let mut number = |name: &'static str| {
         let number = values.parse(name, |text| text.parse::<u64>().ok())?;
@@ -341,6 +316,7 @@ fn read_limits(values: &mut Values) -> Option<Limits> {
     let metadata_bytes_max = number("limits.metadata_bytes_max");
     let connections_max = number("limits.connections_max");
     let header_read = number("limits.header_read_secs").map(Duration::from_secs);
+    let write_stall = number("limits.write_stall_secs").map(Duration::from_secs);
     let body_read = number("limits.body_read_secs").map(Duration::from_secs);
     let drain = number("limits.drain_secs").map(Duration::from_secs);
     let spool_bytes_max = number("limits.spool_bytes_max");
@@ -367,6 +343,7 @@ fn read_limits(values: &mut Values) -> Option<Limits> {
             .unwrap_or(usize::MAX)
             .min(tokio::sync::Semaphore::MAX_PERMITS),
         header_read: header_read?,
+        write_stall: write_stall?,
         body_read: body_read?,
         drain: drain?,
         spool_dir: read_path(values, "limits.spool_dir"),

@@ -159,3 +159,20 @@ fn passwords_in_urls_are_not_repeated() {
     assert_eq!(masked("https://a:b@c"), "https://***@c");
     assert_eq!(masked("https://crates.example.com"), "https://crates.example.com");
 }
+
+#[test]
+fn nobody_is_sent_from_the_registry_to_itself() {
+    let of = |public: &str, url: &str| {
+        let toml = format!(
+            "[public]\nurl = \"{url}\"\n[storage]\nkind = \"s3\"\n[s3]\nbucket = \"crates\"\npublic_endpoint = \"{public}\"\n"
+        );
+        Config::from_sources(Some(&toml), []).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(of("https://s3.example.com", "https://crates.example.com"), Ok(()));
+    assert_eq!(of("https://crates.example.com:9000", "https://crates.example.com"), Ok(()));
+    for public in ["https://crates.example.com", "https://Crates.example.com:443"] {
+        let error = of(public, "https://crates.example.com/here").expect_err("the same host and port");
+        assert!(error.contains("s3.public_endpoint") && error.contains("public.url"), "{error}");
+    }
+    assert!(of("crates", "https://crates.example.com").expect_err("no URL").contains("s3.public_endpoint"));
+}

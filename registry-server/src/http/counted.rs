@@ -1,12 +1,11 @@
 //! Which answers count as downloads.
 
 use http::header::CONTENT_RANGE;
-use http::{Method, StatusCode};
-use warp::reply::Response;
+use http::{Method, Response, StatusCode};
 
 /// Whether this answers a download with the bytes, their beginning, or the address of the bytes. Later parts of a file, `HEAD`, and "you have it
 /// already" are not downloads.
-pub(super) fn is_counted(method: &Method, response: &Response) -> bool {
+pub(super) fn is_counted<B>(method: &Method, response: &Response<B>) -> bool {
     let begins =
         || response.headers().get(CONTENT_RANGE).is_some_and(|range| range.as_bytes().starts_with(b"bytes 0-"));
     method == Method::GET

@@ -1,6 +1,7 @@
 //! From an error to a status code and to `{"errors":[{"detail":"…"}]}`, which Cargo shows as a sentence (Cargo's web API,
 //! "Responses"). What is inside stays in the log.
 
+use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use warp::reply::Response;
@@ -13,16 +14,21 @@ const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("2");
 
 /// The body of every error.
 pub(crate) fn json_errors(detail: &str) -> String {
-    serde_json::json!({ "errors": [{ "detail": detail }] }).to_string()
+    let detail = serde_json::to_string(detail).expect("a text is JSON");
+    format!("{{\"errors\":[{{\"detail\":{detail}}}]}}")
 }
 
-/// An error answer.
-pub(super) fn reply(status: StatusCode, detail: &str) -> Response {
-    let mut response = Response::new(json_errors(detail).into());
+fn whole(status: StatusCode, detail: &str) -> http::Response<Bytes> {
+    let mut response = http::Response::new(Bytes::from(json_errors(detail)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// An error answer.
+pub(super) fn reply(status: StatusCode, detail: &str) -> Response {
+    whole(status, detail).map(Into::into)
 }
 
 /// 405 with the methods that would do.
@@ -44,11 +50,16 @@ pub(super) enum BadToken {
 /// Answers an error of the registry. `base` is for the challenge, whose `login_url` has to be absolute: Cargo fails on
 /// any other (`http_remote.rs`).
 pub(super) fn registry(error: &RegistryError, base: &BaseUrl, bad_token: BadToken) -> Response {
+    in_memory(error, base, bad_token).map(Into::into)
+}
+
+/// The same, with a body that is in memory.
+pub(super) fn in_memory(error: &RegistryError, base: &BaseUrl, bad_token: BadToken) -> http::Response<Bytes> {
     let status = status(error, bad_token);
     if let Some(cause) = error.cause() {
         tracing::error!(status = status.as_u16(), cause, "{error}");
     }
-    let mut response = reply(status, &error.to_string());
+    let mut response = whole(status, &error.to_string());
     if status == StatusCode::UNAUTHORIZED
         && let Ok(challenge) = HeaderValue::try_from(format!("Cargo login_url=\"{base}/me\""))
     {

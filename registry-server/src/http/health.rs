@@ -22,7 +22,7 @@ pub(super) fn routes(state: &InternalState) -> BoxedFilter<(Response,)> {
 }
 
 fn quiet(route: &'static str, response: Response) -> Response {
-    Labels { quiet: true, ..Labels::route(route) }.attach(response)
+    Labels::read(route).attach(response)
 }
 
 /// 200 when the store is fit and the server is not on its way down; otherwise 503. The body says why.

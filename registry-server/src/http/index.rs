@@ -12,12 +12,14 @@ use warp::reply::Response;
 
 use super::error::BadToken;
 use super::labels::Labels;
-use super::request::{Caller, caller, finish, method};
+use super::request::{Caller, Whole, caller, finish, method};
 use super::state::PublicState;
 use crate::access::Visibility;
-use crate::config::BaseUrl;
 use crate::krate::CrateName;
 use crate::registry::{Index, RegistryError};
+
+/// How many headers an answer has at most, the request's id and two of hyper included.
+const HEADERS: usize = 8;
 
 pub(super) fn routes(state: &PublicState) -> BoxedFilter<(Response,)> {
     let (for_config, for_files) = (state.clone(), state.clone());
@@ -36,90 +38,124 @@ pub(super) fn routes(state: &PublicState) -> BoxedFilter<(Response,)> {
 
 /// The hottest address of all: Cargo asks before every command, and without a validator (`http_remote.rs`).
 async fn get_config(state: PublicState, caller: Caller) -> Response {
-    let mut labels = Labels::route("config");
-    let result = caller.authenticate(&state.registry).await.map(|principal| {
-        labels.user = principal.user().map(ToString::to_string);
-        let private = state.registry.visibility() == Visibility::Private;
-        json(&config_json(&caller.base, private))
-    });
+    let mut labels = Labels::read("config");
+    let result = match caller.authenticate(&state.registry).await {
+        Ok(principal) => {
+            labels.by(&principal);
+            Ok(config(caller.config()))
+        }
+        Err(error) => Err(error),
+    };
     finish(result, &caller.base, BadToken::Challenge, labels)
 }
 
-/// `dl` and `api` have no trailing slash; the markers are replaced by Cargo as plain text.
-fn config_json(base: &BaseUrl, auth_required: bool) -> serde_json::Value {
-    let mut config = serde_json::json!({
-        "dl": format!("{base}/api/v1/crates/{{crate}}/{{version}}/download"),
-        "api": base.as_str(),
-    });
-    if auth_required {
-        config["auth-required"] = true.into();
-    }
-    config
+/// `config.json`, if memory knows who asks.
+pub(super) fn config_at_once(state: &PublicState, caller: &Caller, labels: &mut Labels) -> Option<Whole> {
+    *labels = Labels::read("config");
+    Some(caller.authenticate_at_once(&state.registry)?.map(|principal| {
+        labels.by(&principal);
+        config(caller.config())
+    }))
 }
 
-fn json(value: &serde_json::Value) -> Response {
-    let mut response = Response::new(value.to_string().into());
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+fn config(body: &Bytes) -> http::Response<Bytes> {
+    let mut response = http::Response::new(body.clone());
+    let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 
 async fn get_file(state: PublicState, tail: Tail, caller: Caller, headers: HeaderMap) -> Response {
-    let mut labels = Labels::route("index");
-    let result = file(&state, &tail, &caller, &headers, &mut labels).await;
+    let mut labels = Labels::read("index");
+    let result = file(&state, tail.as_str(), &caller, &headers, &mut labels).await;
     finish(result, &caller.base, BadToken::Challenge, labels)
 }
 
-async fn file(
+async fn file(state: &PublicState, path: &str, caller: &Caller, headers: &HeaderMap, labels: &mut Labels) -> Whole {
+    // Who asks comes first, so that a private registry does not even tell which paths could be.
+    let principal = caller.authenticate(&state.registry).await?;
+    labels.by(&principal);
+    let name = name_at(path)?;
+    labels.about(&name);
+    let index = state.registry.index(&principal, &name).await?;
+    match answer(state, &index, headers) {
+        Some(response) => Ok(response),
+        None => Ok(content(state, &index, None, index.plain().await?)),
+    }
+}
+
+/// An index file, if memory has it and it can be sent as it is.
+pub(super) fn file_at_once(
     state: &PublicState,
-    tail: &Tail,
+    path: &str,
     caller: &Caller,
     headers: &HeaderMap,
     labels: &mut Labels,
-) -> Result<Response, RegistryError> {
-    // Who asks comes first, so that a private registry does not even tell which paths could be.
-    let principal = caller.authenticate(&state.registry).await?;
-    labels.user = principal.user().map(ToString::to_string);
-    let name = CrateName::from_index_path(tail.as_str())
-        .ok_or_else(|| RegistryError::NotFound(format!("no index file can lie at {}", tail.as_str())))?;
-    labels.krate = Some(name.to_string());
-    let index = state.registry.index(&principal, &name).await?;
-    let mut response = if holds(headers, index.etag()) {
-        let mut response = Response::new(Bytes::new().into());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        content(&index, headers).await?
+) -> Option<Whole> {
+    *labels = Labels::read("index");
+    let mut find = || {
+        let principal = match caller.authenticate_at_once(&state.registry)? {
+            Ok(principal) => principal,
+            Err(error) => return Some(Err(error)),
+        };
+        labels.by(&principal);
+        let name = match name_at(path) {
+            Ok(name) => name,
+            Err(error) => return Some(Err(error)),
+        };
+        let index = state.registry.index_at_once(&principal, &name);
+        labels.krate = Some(name);
+        index
     };
+    match find()? {
+        Ok(index) => answer(state, &index, headers).map(Ok),
+        Err(error) => Some(Err(error)),
+    }
+}
+
+fn name_at(path: &str) -> Result<CrateName, RegistryError> {
+    CrateName::from_index_path(path).ok_or_else(|| RegistryError::NotFound(format!("no index file can lie at {path}")))
+}
+
+/// The answer, unless the file has to be inflated first.
+fn answer(state: &PublicState, index: &Index, headers: &HeaderMap) -> Option<http::Response<Bytes>> {
+    if holds(headers, index.etag_value()) {
+        let mut response = with_validators(state, index, Bytes::new());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Some(response);
+    }
+    takes_gzip(headers).then(|| content(state, index, Some("gzip"), index.gzip().clone()))
+}
+
+fn content(state: &PublicState, index: &Index, coding: Option<&'static str>, body: Bytes) -> http::Response<Bytes> {
+    let mut response = with_validators(state, index, body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if let Some(coding) = coding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+    }
+    response
+}
+
+fn with_validators(state: &PublicState, index: &Index, body: Bytes) -> http::Response<Bytes> {
     let cache = match state.registry.visibility() {
         Visibility::Private => "private, no-cache",
         Visibility::Public => "no-cache",
     };
-    let etag = HeaderValue::try_from(index.etag()).map_err(|error| RegistryError::Internal {
-        text: "the index file cannot be sent",
-        reason: error.to_string(),
-    })?;
-    response.headers_mut().insert(ETAG, etag);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
-    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding, authorization"));
-    Ok(response)
-}
-
-async fn content(index: &Index, headers: &HeaderMap) -> Result<Response, RegistryError> {
-    let mut response = if takes_gzip(headers) {
-        let mut response = Response::new(index.gzip().clone().into());
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        response
-    } else {
-        Response::new(index.plain().await?.into())
-    };
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    Ok(response)
+    let mut response = http::Response::new(body);
+    let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    headers.insert(ETAG, index.etag_value().clone());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding, authorization"));
+    response
 }
 
 /// Whether the client has this version already. Weak comparison (RFC 9110, 13.1.2): a proxy may have weakened the tag.
-pub(super) fn holds(headers: &HeaderMap, etag: &str) -> bool {
-    let strong = |tag: &str| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*";
+pub(super) fn holds(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let strong = |tag: &str| tag.trim().trim_start_matches("W/").as_bytes() == etag.as_bytes() || tag.trim() == "*";
     headers
         .get_all(IF_NONE_MATCH)
         .iter()
@@ -176,7 +212,8 @@ mod tests {
         for (value, matches) in
             [("\"a\"", true), ("W/\"a\"", true), ("\"b\", \"a\"", true), ("*", true), ("a", false), ("\"b\"", false)]
         {
-            assert_eq!(holds(&headers(IF_NONE_MATCH, value), "\"a\""), matches, "{value}");
+            let etag = HeaderValue::from_static("\"a\"");
+            assert_eq!(holds(&headers(IF_NONE_MATCH, value), &etag), matches, "{value}");
         }
     }
 }

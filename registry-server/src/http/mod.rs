@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `GET /index/config.json`, `GET /index/{path}` | `index.rs` |
 //! | `PUT /api/v1/crates/new` | `publish.rs`, with `upload.rs` |
-//! | `GET /api/v1/crates/{crate}/{version}/download` | `download.rs` |
+//! | `GET /api/v1/crates/{crate}/{version}/download` | `download.rs`, with `range.rs` |
 //! | `DELETE …/{version}/yank`, `PUT …/{version}/unyank` | `yank.rs` |
 //! | `GET`, `PUT`, `DELETE /api/v1/crates/{crate}/owners` | `owners.rs` |
 //! | `GET /api/v1/crates?q=` | `search.rs` |
@@ -14,9 +14,10 @@
 //! | `PUT`, `GET`, `DELETE /admin/v1/tokens/{sha256}`, `/admin/v1/crates/{crate}` | `admin.rs` |
 //! | `POST /peer/v1/notices` | `notices.rs` |
 //!
-//! `request.rs` is what every handler gets, `error.rs` which status and which text an error has, `labels.rs` what is logged and counted.
+//! `at_once.rs` answers what memory can answer, before the routes. `request.rs` is what every handler gets, `site.rs` what follows from the host, `error.rs` which status and which text an error has, `labels.rs` what is logged and counted.
 
 mod admin;
+mod at_once;
 mod body;
 mod counted;
 pub mod credential;
@@ -30,8 +31,10 @@ mod owners;
 mod pages;
 mod path;
 mod publish;
+mod range;
 mod request;
 mod search;
+mod site;
 mod state;
 mod upload;
 mod yank;
@@ -43,6 +46,8 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
+pub use self::at_once::at_once;
+pub use self::labels::Labels;
 use self::request::{OddHost, WrongMethod};
 pub use self::state::{InternalState, PublicState};
 

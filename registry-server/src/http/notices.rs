@@ -47,7 +47,7 @@ async fn take(
     headers: HeaderMap,
     body: impl Stream<Item = Result<impl Buf + Send, warp::Error>> + Send,
 ) -> Response {
-    let labels = Labels { quiet: true, ..Labels::route("notices") };
+    let labels = Labels::read("notices");
     match credential.admits(&headers) {
         Ok(true) => {}
         Ok(false) => {

@@ -75,9 +75,9 @@ async fn list(
     labels: &mut Labels,
 ) -> Result<serde_json::Value, RegistryError> {
     let principal = caller.authenticate(&state.registry).await?;
-    labels.user = principal.user().map(ToString::to_string);
+    labels.by(&principal);
     let name = krate.name()?;
-    labels.krate = Some(name.to_string());
+    labels.about(&name);
     let owners = state.registry.owners(&principal, &name).await?;
     let users: Vec<_> = owners
         .iter()
@@ -95,9 +95,9 @@ async fn change(
     labels: &mut Labels,
 ) -> Result<serde_json::Value, RegistryError> {
     let principal = caller.authenticate(&state.registry).await?;
-    labels.user = principal.user().map(ToString::to_string);
+    labels.by(&principal);
     let name = krate.name()?;
-    labels.krate = Some(name.to_string());
+    labels.about(&name);
     let owners = parse(&body::collect(body, BODY_BYTES_MAX).await?)?;
     let (registry, krate, logins) = (state.registry.clone(), name.clone(), owners.clone());
     state

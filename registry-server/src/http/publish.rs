@@ -68,7 +68,7 @@ async fn publish(
     labels: &mut Labels,
 ) -> Result<Published, RegistryError> {
     let principal = caller.authenticate(&state.registry).await?;
-    labels.user = principal.user().map(ToString::to_string);
+    labels.by(&principal);
     let arrived = receive(state, &principal, body, labels).await?;
     let own = caller.own_index_urls();
     let upload = check(arrived.announced, arrived.body, arrived.sha256, own, &state.limits, &state.room).await?;
@@ -102,7 +102,7 @@ async fn receive(
                 BodyEvent::Metadata(json) => {
                     let (metadata, name, version) =
                         PublishMetadata::parse(&json).map_err(|error| RegistryError::Invalid(error.to_string()))?;
-                    labels.krate = Some(name.to_string());
+                    labels.about(&name);
                     let ticket = state.registry.may_publish(principal, &name).await?;
                     announced = Some((Announced { metadata, name, version }, ticket));
                 }

@@ -1,14 +1,18 @@
 //! What every handler of the public listener knows about its request: the base URL that the client used, and the
 //! credential that it sent.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use warp::host::Authority;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::error::{self, BadToken};
 use super::labels::Labels;
+use super::site::Site;
 use super::state::PublicState;
 use crate::access::Principal;
 use crate::config::BaseUrl;
@@ -20,15 +24,16 @@ use crate::registry::{Registry, RegistryError};
 pub(super) struct Caller {
     /// `public.url`, or what the client asked for.
     pub(super) base: BaseUrl,
-    /// What the client asked for, if that can be told: it differs from `base` where a registry has several addresses.
-    asked: Option<BaseUrl>,
+    site: Arc<Site>,
     credential: Credential,
 }
 
 /// What stands in `Authorization`. No `Debug`: it is a secret.
+#[derive(Clone)]
 enum Credential {
     None,
-    Token(String),
+    /// The whole value.
+    Token(HeaderValue),
     /// More than one, or not text.
     Unreadable,
 }
@@ -44,55 +49,83 @@ impl std::fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// Cargo sends the bare token; people and proxies write `Bearer` before it.
     fn read(headers: &HeaderMap) -> Self {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let (first, second) = (values.next(), values.next());
-        let Some(value) = first else { return Self::None };
-        match value.to_str() {
-            Ok(text) if second.is_none() => {
-                let text = text.trim();
-                let token = match text.split_once(' ') {
-                    Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
-                    _ => text,
-                };
-                Self::Token(token.to_owned())
-            }
+        match (values.next(), values.next()) {
+            (None, _) => Self::None,
+            (Some(value), None) if value.to_str().is_ok() => Self::Token(value.clone()),
             _ => Self::Unreadable,
+        }
+    }
+
+    /// Cargo sends the bare token; people and proxies write `Bearer` before it.
+    fn token(value: &HeaderValue) -> &str {
+        let text = value.to_str().unwrap_or_default().trim();
+        match text.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
+            _ => text,
         }
     }
 }
 
 impl Caller {
-    /// The index URLs under which this registry may be known to its users: dependencies on them are dependencies on itself.
-    pub(super) fn own_index_urls(&self) -> OwnIndexUrls {
-        OwnIndexUrls::new([&self.base].into_iter().chain(&self.asked).map(BaseUrl::index))
+    pub(super) fn new(site: Arc<Site>, headers: &HeaderMap) -> Self {
+        Self { base: site.base.clone(), site, credential: Credential::read(headers) }
     }
 
-    /// Finds out who asks; anonymous if the request carries no credential and the registry lets anonymous read.
+    /// Whether the caller reaches this registry at the host and port of `url`: there it would send its credential too.
+    pub(super) fn reaches_us_at(&self, url: &str) -> bool {
+        let Ok(url) = url.parse::<http::Uri>() else { return true };
+        let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else { return true };
+        let Ok(url) = BaseUrl::parse(&format!("{scheme}://{authority}")) else { return true };
+        [Some(&self.base), self.site.asked.as_ref()].into_iter().flatten().any(|own| own.host() == url.host())
+    }
+
+    /// The body of `config.json` for this caller.
+    pub(super) fn config(&self) -> &Bytes {
+        &self.site.config
+    }
+
+    /// The index URLs under which this registry may be known to its users: dependencies on them are dependencies on itself.
+    pub(super) fn own_index_urls(&self) -> OwnIndexUrls {
+        OwnIndexUrls::new([&self.base].into_iter().chain(&self.site.asked).map(BaseUrl::index))
+    }
+
+    /// Finds out who asks, if memory can tell; anonymous if the request carries no credential and the registry lets anonymous read.
+    ///
+    /// # Errors
+    /// As [`Caller::authenticate`].
+    pub(super) fn authenticate_at_once(&self, registry: &Registry) -> Option<Result<Principal, RegistryError>> {
+        match &self.credential {
+            Credential::None => Some(registry.anonymous()),
+            Credential::Token(value) => registry.authenticate_at_once(Credential::token(value)),
+            Credential::Unreadable => {
+                let text = "the request has more than one Authorization header, or one that is not text".to_owned();
+                Some(Err(RegistryError::Unauthenticated { had_token: true, text }))
+            }
+        }
+    }
+
+    /// Finds out who asks.
     ///
     /// # Errors
     /// The token does not hold, the store does not answer.
     pub(super) async fn authenticate(&self, registry: &Registry) -> Result<Principal, RegistryError> {
-        match &self.credential {
-            Credential::None => registry.anonymous(),
-            Credential::Token(token) => registry.authenticate(token).await,
-            Credential::Unreadable => {
-                let text = "the request has more than one Authorization header, or one that is not text".to_owned();
-                Err(RegistryError::Unauthenticated { had_token: true, text })
-            }
+        match (self.authenticate_at_once(registry), &self.credential) {
+            (Some(answer), _) => answer,
+            (None, Credential::Token(value)) => registry.authenticate(Credential::token(value)).await,
+            (None, Credential::None | Credential::Unreadable) => registry.anonymous(),
         }
     }
 }
 
 /// The surroundings of every request.
 pub(super) fn caller(state: &PublicState) -> impl Filter<Extract = (Caller,), Error = Rejection> + Clone + use<> {
-    let (public_url, scheme) = (state.public_url.clone(), if state.tls { "https" } else { "http" });
+    let sites = state.sites.clone();
     warp::host::optional().and(warp::header::headers_cloned()).and_then(
         move |authority: Option<Authority>, headers: HeaderMap| {
-            let asked = authority.and_then(|authority| BaseUrl::parse(&format!("{scheme}://{authority}")).ok());
-            let base = public_url.clone().or_else(|| asked.clone());
-            let caller = base.map(|base| Caller { base, asked, credential: Credential::read(&headers) });
+            let site = sites.of(authority.as_ref());
+            let caller = site.map(|site| Caller::new(site, &headers));
             std::future::ready(caller.ok_or_else(|| warp::reject::custom(OddHost)))
         },
     )
@@ -135,11 +168,31 @@ pub(super) fn method(method: Method) -> impl Filter<Extract = (), Error = Reject
 
 /// The end of every handler: the result becomes an answer, with labels for the log and the metrics.
 pub(super) fn finish(
-    result: Result<Response, RegistryError>,
+    result: Result<impl IntoResponse, RegistryError>,
     base: &BaseUrl,
     bad_token: BadToken,
     labels: Labels,
 ) -> Response {
-    let response = result.unwrap_or_else(|error| error::registry(&error, base, bad_token));
-    labels.attach(response)
+    let response = result.map(IntoResponse::into_response);
+    labels.attach(response.unwrap_or_else(|error| error::registry(&error, base, bad_token)))
+}
+
+/// What a read comes to whose answer is in memory.
+pub(super) type Whole = Result<http::Response<Bytes>, RegistryError>;
+
+/// An answer whose body is in memory, or any other.
+pub(super) trait IntoResponse {
+    fn into_response(self) -> Response;
+}
+
+impl IntoResponse for http::Response<Bytes> {
+    fn into_response(self) -> Response {
+        self.map(Into::into)
+    }
+}
+
+impl IntoResponse for Response {
+    fn into_response(self) -> Response {
+        self
+    }
 }

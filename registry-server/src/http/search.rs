@@ -49,7 +49,7 @@ async fn search(
     labels: &mut Labels,
 ) -> Result<serde_json::Value, RegistryError> {
     let principal = caller.authenticate(&state.registry).await?;
-    labels.user = principal.user().map(ToString::to_string);
+    labels.by(&principal);
     let (page, per_page) = (asked.page.unwrap_or(1), asked.per_page.unwrap_or(PER_PAGE));
     let query = Query::new(&asked.q, asked.sort.as_deref(), page, per_page)
         .map_err(|error| RegistryError::Invalid(error.to_string()))?;

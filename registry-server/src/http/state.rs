@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::credential::FileCredential;
+use super::site::Sites;
 use super::upload::Room;
-use crate::config::{BaseUrl, Config, Limits};
+use crate::config::{Config, Downloads, Limits};
 use crate::registry::Registry;
 
 /// What the handlers of the public listener share.
 #[derive(Debug, Clone)]
 pub struct PublicState {
     pub(super) registry: Arc<Registry>,
-    pub(super) public_url: Option<BaseUrl>,
-    /// Whether the listener speaks TLS: the scheme of URLs that are derived from requests.
-    pub(super) tls: bool,
+    pub(super) sites: Arc<Sites>,
+    pub(super) downloads: Downloads,
     pub(super) limits: Arc<Limits>,
     pub(super) room: Room,
 }
@@ -22,10 +22,11 @@ pub struct PublicState {
 impl PublicState {
     /// The state for one registry.
     pub fn new(registry: Arc<Registry>, config: &Config) -> Self {
+        let visibility = registry.visibility();
         Self {
             registry,
-            public_url: config.public_url.clone(),
-            tls: config.public.tls.is_some(),
+            sites: Arc::new(Sites::new(config.public_url.clone(), config.public.tls.is_some(), visibility)),
+            downloads: config.downloads.clone(),
             limits: Arc::new(config.limits.clone()),
             room: Room::new(&config.limits),
         }

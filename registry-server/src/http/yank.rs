@@ -42,9 +42,9 @@ async fn change(
     labels: &mut Labels,
 ) -> Result<(), RegistryError> {
     let principal = caller.authenticate(&state.registry).await?;
-    labels.user = principal.user().map(ToString::to_string);
+    labels.by(&principal);
     let (name, version) = (krate.name()?, version.version()?);
-    labels.krate = Some(name.to_string());
+    labels.about(&name);
     let registry = state.registry.clone();
     state.registry.detached(async move { registry.set_yanked(&principal, &name, &version, yanked).await }).await
 }

@@ -30,6 +30,12 @@ impl CrateName {
     /// # Errors
     /// [`NameError`] says which rule the name breaks.
     pub fn parse(name: &str) -> Result<Self, NameError> {
+        // What nearly all names are, at once; the rest finds the words for what is wrong.
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let bytes = name.as_bytes();
+        if (1..=NAME_BYTES_MAX).contains(&bytes.len()) && bytes[0].is_ascii_alphabetic() && bytes.iter().all(plain) {
+            return Ok(Self(name.to_owned()));
+        }
         let Some(first) = name.chars().next() else { return Err(NameError::Empty) };
         if let Some(char) = name.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_".contains(*c)) {
             return Err(NameError::Char { name: shown(name), char });
@@ -70,7 +76,8 @@ impl CrateName {
     /// What this name and all that count as the same have in common.
     #[must_use]
     pub fn canonical(&self) -> Canonical {
-        Canonical(self.0.to_ascii_lowercase().replace('-', "_"))
+        let fold = |byte: char| if byte == '-' { '_' } else { byte.to_ascii_lowercase() };
+        Canonical(self.0.chars().map(fold).collect())
     }
 
     /// Whether a request for `asked` means this crate: case is ignored, `-` and `_` are told apart, as on crates.io.
@@ -96,8 +103,18 @@ impl CrateName {
     /// there: the name breaks the rules, is not in lower case, or stands under a wrong prefix.
     #[must_use]
     pub fn from_index_path(path: &str) -> Option<Self> {
-        let name = Self::parse(path.rsplit('/').next()?).ok()?;
-        (name.index_path() == path).then_some(name)
+        let (prefix, name) = path.rsplit_once('/')?;
+        if !name.is_ascii() || name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return None;
+        }
+        let in_its_place = match name.len() {
+            1 => prefix == "1",
+            2 => prefix == "2",
+            3 => prefix.strip_prefix("3/") == Some(&name[..1]),
+            4.. => prefix.split_once('/') == Some((&name[..2], &name[2..4])),
+            _ => false,
+        };
+        if in_its_place { Self::parse(name).ok() } else { None }
     }
 }
 

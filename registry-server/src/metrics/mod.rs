@@ -5,16 +5,20 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::StatusCode;
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use self::table::{
     AUDITS, BUILD_INFO, CATALOG_CHANGES, CATALOG_CRATES, CATALOG_PENDING, CLEARS, COMMIT_ATTEMPTS, COMMITS,
-    COMPACTIONS, CONNECTIONS, DOWNLOADS_FLUSHED, DOWNLOADS_FOLDED, EVICTIONS, HEAD_EDITS, HEAD_WRITES, PANICS, READS,
+    COMPACTIONS, CONNECTIONS, DOWNLOADS_FLUSHED, DOWNLOADS_FOLDED, EVICTIONS, FILE_EVICTIONS, FILE_READS, HEAD_EDITS,
+    HEAD_WRITES, KEPT_FILE_BYTES, KEPT_FILES, KEPT_RECORD_BYTES, KEPT_RECORDS, PANICS, READS, RECORD_EVICTIONS,
     REQUEST_DURATION, REQUESTS, STORE_CALL_DURATION, STORE_CALLS, STORE_PROVEN,
 };
 pub use self::table::{Kind, METRICS, Metric, markdown};
@@ -67,10 +71,40 @@ pub(crate) fn upkeep() {
     }
 }
 
-/// Counts an answered request.
-pub(crate) fn request(listener: &'static str, route: &'static str, status: StatusCode, took: Duration) {
-    counter!(REQUESTS.name, "listener" => listener, "route" => route, "outcome" => outcome(status)).increment(1);
-    histogram!(REQUEST_DURATION.name, "listener" => listener, "route" => route).record(took.as_secs_f64());
+/// Counts the answers of one listener. Counters are looked up once per route and outcome, not per request.
+pub(crate) struct Answers {
+    listener: &'static str,
+    routes: RwLock<HashMap<&'static str, Arc<RouteAnswers>>>,
+}
+
+struct RouteAnswers {
+    duration: Histogram,
+    outcomes: [OnceLock<Counter>; OUTCOMES.len()],
+}
+
+impl Answers {
+    pub(crate) fn new(listener: &'static str) -> Self {
+        Self { listener, routes: RwLock::default() }
+    }
+
+    /// Counts an answered request.
+    pub(crate) fn count(&self, route: &'static str, status: StatusCode, took: Duration) {
+        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(route).cloned();
+        let answers = known.unwrap_or_else(|| self.add(route));
+        answers.duration.record(took.as_secs_f64());
+        let (place, outcome) = outcome(status);
+        let labels = (self.listener, route);
+        let counter = answers.outcomes[place]
+            .get_or_init(|| counter!(REQUESTS.name, "listener" => labels.0, "route" => labels.1, "outcome" => outcome));
+        counter.increment(1);
+    }
+
+    fn add(&self, route: &'static str) -> Arc<RouteAnswers> {
+        let duration = histogram!(REQUEST_DURATION.name, "listener" => self.listener, "route" => route);
+        let answers = RouteAnswers { duration, outcomes: Default::default() };
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.entry(route).or_insert_with(|| Arc::new(answers)).clone()
+    }
 }
 
 /// Counts a panic.
@@ -125,9 +159,62 @@ pub(crate) fn audited(outcome: &'static str) {
     counter!(AUDITS.name, "outcome" => outcome).increment(1);
 }
 
-/// Counts a look-up of a record.
-pub(crate) fn read(source: &'static str) {
-    counter!(READS.name, "source" => source).increment(1);
+/// Where a look-up of a record was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Memory,
+    Proven,
+    Store,
+    Unproven,
+}
+
+/// Counts look-ups of records.
+pub(crate) struct Reads([Counter; 4]);
+
+impl Reads {
+    pub(crate) fn new() -> Self {
+        Self(["memory", "proven", "store", "unproven"].map(|source| counter!(READS.name, "source" => source)))
+    }
+
+    pub(crate) fn count(&self, source: Source) {
+        self.0[source as usize].increment(1);
+    }
+}
+
+/// Notes what is kept of records, and how many were dropped so far for want of room.
+pub(crate) fn kept_records(found: usize, absent: usize, bytes: usize, evicted: u64) {
+    gauge!(KEPT_RECORDS.name, "state" => "found").set(found as f64);
+    gauge!(KEPT_RECORDS.name, "state" => "absent").set(absent as f64);
+    gauge!(KEPT_RECORD_BYTES.name).set(bytes as f64);
+    counter!(RECORD_EVICTIONS.name).absolute(evicted);
+}
+
+/// Where the bytes of a download come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileSource {
+    Memory,
+    Store,
+    Redirect,
+}
+
+/// Counts downloads by where their bytes come from.
+pub(crate) struct FileReads([Counter; 3]);
+
+impl FileReads {
+    pub(crate) fn new() -> Self {
+        Self(["memory", "store", "redirect"].map(|source| counter!(FILE_READS.name, "source" => source)))
+    }
+
+    pub(crate) fn count(&self, source: FileSource) {
+        self.0[source as usize].increment(1);
+    }
+}
+
+/// Notes what is kept of crate files, and how many were dropped so far for want of room.
+pub(crate) fn kept_files(files: usize, bytes: usize, evicted: u64) {
+    gauge!(KEPT_FILES.name).set(files as f64);
+    gauge!(KEPT_FILE_BYTES.name).set(bytes as f64);
+    counter!(FILE_EVICTIONS.name).absolute(evicted);
 }
 
 /// Counts a call of the store.
@@ -164,15 +251,19 @@ pub(crate) fn compaction(outcome: &'static str) {
 }
 
 /// A closed set of words for what an answer means.
-fn outcome(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        304 => "not_modified",
-        200..=399 => "ok",
-        401 => "unauthorized",
-        403 => "forbidden",
-        404 => "not_found",
-        400..=499 => "refused",
-        503 => "unavailable",
-        _ => "error",
-    }
+const OUTCOMES: [&str; 8] =
+    ["ok", "not_modified", "unauthorized", "forbidden", "not_found", "refused", "unavailable", "error"];
+
+fn outcome(status: StatusCode) -> (usize, &'static str) {
+    let place = match status.as_u16() {
+        304 => 1,
+        200..=399 => 0,
+        401 => 2,
+        403 => 3,
+        404 => 4,
+        400..=499 => 5,
+        503 => 6,
+        _ => 7,
+    };
+    (place, OUTCOMES[place])
 }

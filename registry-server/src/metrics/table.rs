@@ -110,6 +110,44 @@ pub(super) const READS: Metric = metric(
     &["source"],
     "Look-ups of records: from `memory`, `proven` (memory, after a look at the head), the `store`, or `unproven`.",
 );
+pub(super) const KEPT_RECORDS: Metric = metric(
+    "supercargo_registry_kept_records",
+    Kind::Gauge,
+    &["state"],
+    "Records in memory: `found`, and `absent` for crates that are not there.",
+);
+pub(super) const KEPT_RECORD_BYTES: Metric = metric(
+    "supercargo_registry_kept_record_bytes",
+    Kind::Gauge,
+    &[],
+    "What the records in memory take, of `cache.index_bytes`.",
+);
+pub(super) const RECORD_EVICTIONS: Metric = metric(
+    "supercargo_registry_record_evictions_total",
+    Kind::Counter,
+    &[],
+    "Records that were dropped from memory for want of room.",
+);
+pub(super) const FILE_READS: Metric = metric(
+    "supercargo_registry_file_reads_total",
+    Kind::Counter,
+    &["source"],
+    "Downloads, by where the bytes come from: `memory`, the `store`, or the store by a `redirect`.",
+);
+pub(super) const KEPT_FILES: Metric =
+    metric("supercargo_registry_kept_files", Kind::Gauge, &[], "Crate files in memory.");
+pub(super) const KEPT_FILE_BYTES: Metric = metric(
+    "supercargo_registry_kept_file_bytes",
+    Kind::Gauge,
+    &[],
+    "What the crate files in memory take, of `cache.download_bytes`.",
+);
+pub(super) const FILE_EVICTIONS: Metric = metric(
+    "supercargo_registry_file_evictions_total",
+    Kind::Counter,
+    &[],
+    "Crate files that were dropped from memory for want of room.",
+);
 pub(super) const STORE_CALLS: Metric = metric(
     "supercargo_registry_store_calls_total",
     Kind::Counter,
@@ -176,6 +214,13 @@ pub const METRICS: &[Metric] = &[
     EVICTIONS,
     AUDITS,
     READS,
+    KEPT_RECORDS,
+    KEPT_RECORD_BYTES,
+    RECORD_EVICTIONS,
+    FILE_READS,
+    KEPT_FILES,
+    KEPT_FILE_BYTES,
+    FILE_EVICTIONS,
     STORE_CALLS,
     STORE_CALL_DURATION,
     STORE_PROVEN,

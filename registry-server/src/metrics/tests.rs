@@ -7,7 +7,7 @@ use super::*;
 /// Counts everything there is to count, once.
 fn count_everything() {
     describe();
-    request("public", "index", StatusCode::OK, Duration::from_millis(1));
+    Answers::new("public").count("index", StatusCode::OK, Duration::from_millis(1));
     panicked();
     // The gauge stays when the connection has gone.
     drop(OpenConnection::new("public"));
@@ -16,7 +16,10 @@ fn count_everything() {
     head_write("stored", 2);
     cleared("acknowledged");
     evicted(1);
-    read("memory");
+    Reads::new().count(Source::Memory);
+    kept_records(1, 0, 1000, 1);
+    FileReads::new().count(FileSource::Memory);
+    kept_files(1, 1000, 1);
     store_call("get", "found", Duration::from_millis(1));
     audited("written");
     store_proven(true);

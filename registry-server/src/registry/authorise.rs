@@ -3,27 +3,48 @@
 
 use std::collections::BTreeSet;
 
+use super::known::{KnownCrate, KnownToken};
 use super::{Registry, RegistryError};
-use crate::access::{self, Action, Decision, Principal, Target, TokenSecret};
+use crate::access::{self, Action, Decision, Principal, Target, TokenHash};
 use crate::krate::{CrateName, Owner, Record};
 
 impl Registry {
+    /// Whose token this is, if memory can tell.
+    ///
+    /// # Errors
+    /// As [`Registry::authenticate`].
+    pub fn authenticate_at_once(&self, token: &str) -> Option<Result<Principal, RegistryError>> {
+        let hash = match self.hash_of(token) {
+            Ok(hash) => hash,
+            Err(error) => return Some(Err(error)),
+        };
+        let token = self.known_token_at_once(hash)?;
+        Some(self.bearer(&token))
+    }
+
     /// Whose token this is. A revocation holds on every replica when the call that revokes it returns.
     ///
     /// # Errors
     /// The text is not a token, the token is unknown, revoked or expired, the store does not answer.
     pub async fn authenticate(&self, token: &str) -> Result<Principal, RegistryError> {
-        self.check_ready()?;
-        let refuse = |text: String| RegistryError::Unauthenticated { had_token: true, text };
-        // Rubbish is refused without a look into the store.
-        let secret = TokenSecret::parse(token).map_err(|error| refuse(error.to_string()))?;
-        let hash = secret.hash();
-        let Some(record) = self.token_shared(hash).await? else {
+        if let Some(answer) = self.authenticate_at_once(token) {
+            return answer;
+        }
+        let Some(token) = self.known_token(self.hash_of(token)?).await? else {
             return Err(refuse("the registry does not know this token: it may be for another one; get a new one and log in with `cargo login`".into()));
         };
-        let principal = Principal::of_token(hash, &record);
-        self.enter(&principal)?;
-        Ok(principal)
+        self.bearer(&token)
+    }
+
+    /// Rubbish is refused without a look into memory or the store.
+    fn hash_of(&self, token: &str) -> Result<TokenHash, RegistryError> {
+        self.check_ready()?;
+        TokenHash::of_token(token).map_err(|error| refuse(error.to_string()))
+    }
+
+    fn bearer(&self, token: &KnownToken) -> Result<Principal, RegistryError> {
+        self.enter(&token.principal)?;
+        Ok(token.principal.clone())
     }
 
     /// Who asks without a token.
@@ -54,18 +75,57 @@ impl Registry {
     }
 
     /// The same for a crate that must exist: an absent one and a hidden one look alike.
-    pub(super) fn authorise_existing<'r>(
+    pub(super) fn authorise_existing<'r, C: Existing>(
         &self,
         principal: &Principal,
         action: Action,
         asked: &CrateName,
-        record: Option<&'r Record>,
-    ) -> Result<&'r Record, RegistryError> {
+        record: Option<&'r C>,
+    ) -> Result<&'r C, RegistryError> {
         let record = record.filter(|record| record.is_visible());
-        let name = record.map_or(asked, Record::name);
-        self.authorise(principal, action, name, record.map(Record::owners))?;
+        let name = record.map_or(asked, C::name);
+        self.authorise(principal, action, name, record.map(C::owners))?;
         record.ok_or_else(|| absent(asked.as_str()))
     }
+}
+
+/// What may be a crate to its readers, in either form.
+pub(super) trait Existing {
+    fn name(&self) -> &CrateName;
+    fn owners(&self) -> &BTreeSet<Owner>;
+    fn is_visible(&self) -> bool;
+}
+
+impl Existing for Record {
+    fn name(&self) -> &CrateName {
+        Self::name(self)
+    }
+
+    fn owners(&self) -> &BTreeSet<Owner> {
+        Self::owners(self)
+    }
+
+    fn is_visible(&self) -> bool {
+        Self::is_visible(self)
+    }
+}
+
+impl Existing for KnownCrate {
+    fn name(&self) -> &CrateName {
+        Self::name(self)
+    }
+
+    fn owners(&self) -> &BTreeSet<Owner> {
+        Self::owners(self)
+    }
+
+    fn is_visible(&self) -> bool {
+        Self::is_visible(self)
+    }
+}
+
+fn refuse(text: String) -> RegistryError {
+    RegistryError::Unauthenticated { had_token: true, text }
 }
 
 /// The user behind a change; there is always one, because anonymous may only read.

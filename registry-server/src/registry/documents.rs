@@ -3,19 +3,20 @@
 //! A read is answered from memory while the lease holds; without one, from memory after the head was asked for; else by a GET that began
 //! after the reader came, which all readers of the same key share. What is read is kept only if no write is under way on it.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt;
 
 use super::RegistryError;
 use super::audit::Entry;
+use super::known::Known;
 use super::marks::Marks;
-use crate::access::TokenRecord;
 use crate::ambient::Entropy;
-use crate::krate::Record;
 use crate::krate::record::OpId;
-use crate::metrics;
+use crate::metrics::{Reads, Source};
 use crate::replicas::entries::Candidate;
 use crate::replicas::flights::{Flights, Landed};
 use crate::replicas::{Lookup, Mutant, Replica};
@@ -24,10 +25,17 @@ use crate::store::{Etag, Get, Key, Store};
 /// How often one read is begun when the store cuts its answer.
 const READS_MAX: u32 = 3;
 
+/// Records that were written or parsed a moment ago are kept whole, so many of them, and of so many bytes as stored, in all: who publishes
+/// a crate with many versions often publishes the next one soon.
+const RECENT_MAX: usize = 4;
+const RECENT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// An object that is changed by compare-and-swap.
 pub(super) trait Document: Sized + Send + Sync + 'static {
     /// Above this, in bytes, an object is not read.
     const BYTES_MAX: u64;
+    /// Whether the form in which a state is kept holds the document itself.
+    const KEPT_WHOLE: bool;
     /// Reads an object; the text says what is wrong with it.
     fn decode(bytes: Bytes) -> Result<Self, String>;
     /// The object to store. Never the same bytes twice.
@@ -45,38 +53,27 @@ pub(super) trait Document: Sized + Send + Sync + 'static {
     /// The state without the mark that a dead writer left, as one more `rev`. `None`: this mark is left to the next writer.
     fn swept(&self, op: OpId) -> Option<Self>;
     /// The form in which a state is kept in memory. `None`: it is not worth keeping.
-    fn known(state: Option<Versioned<Self>>) -> Option<Known>;
+    fn known(key: &Key, state: Option<&Versioned<Self>>) -> Result<Option<Known>, RegistryError>;
     /// Back from that form.
-    fn from_known(known: Known) -> Option<Versioned<Self>>;
-    /// The reads under way.
-    fn fills(documents: &Documents) -> &Fills<Self>;
+    fn from_known(known: &Known) -> Result<Option<Versioned<Self>>, RegistryError>;
 }
 
 /// Reads of documents that are under way.
-pub(super) type Fills<D> = Flights<Key, Result<Option<Versioned<D>>, RegistryError>>;
+type Fills = Flights<Key, Result<Option<Known>, RegistryError>>;
 
 /// A document as it was under one ETag.
 #[derive(Debug)]
 pub(super) struct Versioned<D> {
     pub(super) etag: Etag,
     pub(super) document: Arc<D>,
-    /// The size of the object, in bytes.
-    pub(super) len: u64,
+    /// The object, as it lies in the store.
+    pub(super) object: Bytes,
 }
 
 impl<D> Clone for Versioned<D> {
     fn clone(&self) -> Self {
-        Self { etag: self.etag.clone(), document: self.document.clone(), len: self.len }
+        Self { etag: self.etag.clone(), document: self.document.clone(), object: self.object.clone() }
     }
-}
-
-/// What is kept in memory under a key.
-#[derive(Debug, Clone)]
-pub(super) enum Known {
-    /// A crate's record, or that there is none.
-    Crate(Option<Versioned<Record>>),
-    /// A token's record. That there is none is not kept: anybody could fill the memory with tokens that never were.
-    Token(Versioned<TokenRecord>),
 }
 
 /// What a look-up is for.
@@ -89,15 +86,22 @@ pub(super) enum Purpose {
 }
 
 /// The documents of one store, and what this process knows of them.
-#[derive(Debug)]
 pub(super) struct Documents {
     store: Arc<dyn Store>,
     replica: Arc<Replica<Known>>,
     entropy: Entropy,
     /// Marks that readers came across.
     pub(super) marks: Arc<Marks>,
-    pub(super) crates: Fills<Record>,
-    pub(super) tokens: Fills<TokenRecord>,
+    fills: Fills,
+    recent: Mutex<VecDeque<Recent>>,
+    reads: Reads,
+}
+
+#[derive(Debug)]
+struct Recent {
+    bytes: usize,
+    /// Held for whoever still knows it ([`Known`] does, weakly).
+    _document: Arc<dyn Any + Send + Sync>,
 }
 
 impl std::fmt::Debug for dyn Store {
@@ -119,31 +123,55 @@ impl Documents {
             replica,
             entropy,
             marks: Arc::default(),
-            crates: Flights::new(share_late),
-            tokens: Flights::new(share_late),
+            fills: Flights::new(share_late),
+            recent: Mutex::default(),
+            reads: Reads::new(),
         }
     }
 
-    /// The document as it is now.
+    /// The document as it is now, whole.
     pub(super) async fn read<D: Document>(
         &self,
         key: &Key,
         purpose: Purpose,
     ) -> Result<Option<Versioned<D>>, RegistryError> {
-        let fills = D::fills(self);
+        let Some(known) = self.know::<D>(key, purpose).await? else { return Ok(None) };
+        let state = D::from_known(&known)?;
+        if let Some(state) = &state {
+            self.remember(state);
+        }
+        Ok(state)
+    }
+
+    /// What memory may answer without waiting for anything.
+    pub(super) fn know_at_once(&self, key: &Key) -> Option<Known> {
+        if self.replica.rules().broken(Mutant::ValueBeforeClock) {
+            return None;
+        }
+        match self.replica.look_up(key) {
+            Lookup::Hit(known) => {
+                self.reads.count(Source::Memory);
+                Some(known)
+            }
+            Lookup::Miss | Lookup::Unproven => None,
+        }
+    }
+
+    /// The document as it is now, in the form in which it is kept. `None`: there is none, and that is not kept.
+    pub(super) async fn know<D: Document>(&self, key: &Key, purpose: Purpose) -> Result<Option<Known>, RegistryError> {
         // A later ticket than the real arrival is only stricter, and what is in memory needs none.
         let mut arrival = None;
         loop {
             if let Some(known) = self.look_up(key, purpose).await? {
-                return Ok(D::from_known(known));
+                return Ok(Some(known));
             }
             let fill = || {
                 let (store, replica, marks) = (self.store.clone(), self.replica.clone(), self.marks.clone());
                 fill::<D>(store, replica, marks, self.entropy.clone(), key.clone()).boxed()
             };
-            let arrival = *arrival.get_or_insert_with(|| fills.arrive());
-            if let Landed::Fresh(result) = fills.join(key, arrival, fill).await {
-                metrics::read("store");
+            let arrival = *arrival.get_or_insert_with(|| self.fills.arrive());
+            if let Landed::Fresh(result) = self.fills.join(key, arrival, fill).await {
+                self.reads.count(Source::Store);
                 return result;
             }
         }
@@ -156,7 +184,7 @@ impl Documents {
         }
         match self.replica.look_up(key) {
             Lookup::Hit(known) => {
-                metrics::read("memory");
+                self.reads.count(Source::Memory);
                 return Ok(Some(known));
             }
             Lookup::Miss => return Ok(None),
@@ -164,15 +192,15 @@ impl Documents {
         }
         let tolerated = || purpose == Purpose::Index && self.replica.may_serve_unproven();
         let source = if self.replica.is_cut_off() && tolerated() {
-            "unproven"
+            Source::Unproven
         } else {
             match self.replica.prove().await {
-                Ok(()) => "proven",
-                Err(error) if error.kind().is_transient() && tolerated() => "unproven",
+                Ok(()) => Source::Proven,
+                Err(error) if error.kind().is_transient() && tolerated() => Source::Unproven,
                 Err(error) => return Err(error.into()),
             }
         };
-        metrics::read(source);
+        self.reads.count(source);
         Ok(self.replica.recall(key))
     }
 
@@ -181,9 +209,26 @@ impl Documents {
         fetch(&*self.store, &self.entropy, key).await
     }
 
-    /// Keeps a state that this process has committed, or read, since `generation`, if it may be kept.
-    pub(super) fn keep<D: Document>(&self, key: &Key, state: Option<Versioned<D>>, generation: u64) {
-        keep(&self.replica, key, state, generation);
+    /// Keeps a state that this process has committed since `generation`, if it may be kept.
+    pub(super) fn keep<D: Document>(&self, key: &Key, state: &Versioned<D>, generation: u64) {
+        self.remember(state);
+        // What cannot be kept was committed all the same; whoever reads it is told.
+        if let Ok(Some(known)) = D::known(key, Some(state)) {
+            keep(&self.replica, key, Some(state), &known, generation);
+        }
+    }
+
+    fn remember<D: Document>(&self, state: &Versioned<D>) {
+        if D::KEPT_WHOLE {
+            return;
+        }
+        let (bytes, document) = (state.object.len(), state.document.clone() as Arc<dyn Any + Send + Sync>);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|other| !Arc::ptr_eq(&other._document, &document));
+        recent.push_back(Recent { bytes, _document: document });
+        while recent.len() > RECENT_MAX || recent.iter().map(|one| one.bytes).sum::<usize>() > RECENT_BYTES_MAX {
+            recent.pop_front();
+        }
     }
 }
 
@@ -193,23 +238,28 @@ async fn fill<D: Document>(
     marks: Arc<Marks>,
     entropy: Entropy,
     key: Key,
-) -> Result<Option<Versioned<D>>, RegistryError> {
+) -> Result<Option<Known>, RegistryError> {
     let generation = replica.generation();
     let state = fetch::<D>(&*store, &entropy, &key).await?;
     marks.note(&key, state.as_ref().and_then(|state| state.document.mark()), replica.time().now());
-    keep(&replica, &key, state.clone(), generation);
-    Ok(present(state))
+    let known = D::known(&key, present(state.clone()).as_ref())?;
+    if let Some(known) = &known {
+        keep(&replica, &key, state.as_ref(), known, generation);
+    }
+    Ok(known)
 }
 
-fn keep<D: Document>(replica: &Replica<Known>, key: &Key, state: Option<Versioned<D>>, generation: u64) {
-    let (rev, marked, bytes) = state.as_ref().map_or((0, false, 0), |state| {
-        // A parsed record is larger than its object: headers are inflated, maps have overhead.
-        let bytes = usize::try_from(state.len).unwrap_or(usize::MAX / 8).saturating_mul(4);
-        (state.document.rev(), state.document.mark().is_some(), bytes)
-    });
-    if let Some(value) = D::known(present(state)) {
-        replica.keep(key, Candidate { rev, marked, generation, bytes, value });
-    }
+/// `stored` is what lies in the store, and `known` what readers see of it.
+fn keep<D: Document>(
+    replica: &Replica<Known>,
+    key: &Key,
+    stored: Option<&Versioned<D>>,
+    known: &Known,
+    generation: u64,
+) {
+    let (rev, marked) = stored.map_or((0, false), |state| (state.document.rev(), state.document.mark().is_some()));
+    let bytes = known.bytes();
+    replica.keep(key, Candidate { rev, marked, generation, bytes, value: known.clone() });
 }
 
 async fn fetch<D: Document>(
@@ -231,8 +281,9 @@ async fn fetch<D: Document>(
 
 async fn fetch_once<D: Document>(store: &dyn Store, key: &Key) -> Result<Option<Versioned<D>>, RegistryError> {
     let Get::Found(object) = store.get(key, None).await? else { return Ok(None) };
-    let (etag, len) = (object.etag.clone(), object.len);
-    let bytes = object.bytes(D::BYTES_MAX).await?;
-    let document = D::decode(bytes).map_err(|reason| RegistryError::Broken { what: key.to_string(), reason })?;
-    Ok(Some(Versioned { etag, document: Arc::new(document), len }))
+    let etag = object.etag.clone();
+    let object = object.bytes(D::BYTES_MAX).await?;
+    let document =
+        D::decode(object.clone()).map_err(|reason| RegistryError::Broken { what: key.to_string(), reason })?;
+    Ok(Some(Versioned { etag, document: Arc::new(document), object }))
 }

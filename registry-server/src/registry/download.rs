@@ -1,57 +1,200 @@
-//! The bytes of one version, streamed.
+//! The bytes of one version: from memory, or streamed from the store.
 
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+
+use super::documents::Purpose;
+use super::known::{KnownCrate, Place};
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::{CrateName, Version};
-use crate::store::{Get, Key, ObjectBody};
+use crate::metrics::FileSource;
+use crate::store::{Get, ObjectBody};
 
-/// A `.crate` file on its way.
+/// How long a signed URL holds: for the client that is sent there now.
+const PRESIGNED_FOR: Duration = Duration::from_secs(300);
+
+/// A `.crate` file that the caller may have.
 #[derive(Debug)]
 pub struct Download {
+    krate: Arc<KnownCrate>,
+    version: Version,
+    place: Place,
+}
+
+/// The bytes of a download.
+#[derive(Debug)]
+pub enum Content {
+    /// In memory.
+    Whole(Bytes),
+    /// On their way from the store.
+    Stream(ObjectBody),
+}
+
+impl Download {
     /// Length in bytes.
-    pub len: u64,
+    pub fn len(&self) -> u64 {
+        self.place.len
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// SHA-256 in lower-case hexadecimal, as in the index.
-    pub cksum: String,
+    pub fn cksum(&self) -> String {
+        self.place.id.0.to_string()
+    }
+
     /// `{name}-{version}.crate`.
-    pub file_name: String,
-    /// The bytes.
-    pub body: ObjectBody,
+    pub fn file_name(&self) -> String {
+        format!("{}-{}.crate", self.krate.name(), self.version)
+    }
 }
 
 impl Registry {
-    /// Opens the bytes of a version; yanked ones too, as lock files need them.
+    /// Finds the bytes of a version; of a yanked one too, as lock files need it.
     ///
     /// # Errors
-    /// There is no such version, or the caller may not see it; the store does not answer, or has lost the bytes.
+    /// There is no such version, or the caller may not see it; the store does not answer.
     pub async fn download(
         &self,
         principal: &Principal,
         name: &CrateName,
         version: &Version,
     ) -> Result<Download, RegistryError> {
-        let state = self.record(name).await?;
-        let record = state.as_ref().map(|state| &*state.document);
-        let record = self.authorise_existing(principal, Action::Read, name, record)?;
-        let Some(stored) = record.versions().get(version) else {
-            return Err(RegistryError::NotFound(format!("the crate `{}` has no version {version}", record.name())));
+        let krate = self.known_crate(name, Purpose::Other).await?;
+        self.find(principal, name, version, krate)
+    }
+
+    /// The same, if memory can tell.
+    ///
+    /// # Errors
+    /// As [`Registry::download`].
+    pub fn download_at_once(
+        &self,
+        principal: &Principal,
+        name: &CrateName,
+        version: &Version,
+    ) -> Option<Result<Download, RegistryError>> {
+        let krate = self.known_crate_at_once(name)?;
+        Some(krate.and_then(|krate| self.find(principal, name, version, krate)))
+    }
+
+    fn find(
+        &self,
+        principal: &Principal,
+        name: &CrateName,
+        version: &Version,
+        krate: Option<Arc<KnownCrate>>,
+    ) -> Result<Download, RegistryError> {
+        let found = self.authorise_existing(principal, Action::Read, name, krate.as_deref())?;
+        let Some(place) = found.place(version)? else {
+            return Err(RegistryError::NotFound(format!("the crate `{}` has no version {version}", found.name())));
         };
-        let broken = |reason: String| RegistryError::Broken { what: format!("`{}` {version}", record.name()), reason };
-        let key = Key::parse(&stored.blob).ok_or_else(|| broken(format!("`{}` is not an object key", stored.blob)))?;
-        let Key::Blob { sha256, .. } = &key else {
-            return Err(broken(format!("`{}` is not the key of a crate file", stored.blob)));
-        };
-        let cksum = sha256.to_string();
+        Ok(Download { krate: krate.expect("a crate was found"), version: version.clone(), place })
+    }
+
+    /// A URL at which the store itself hands out the bytes for the next minutes. `None`: it does not, or the
+    /// caller `may` not be sent there.
+    pub async fn presign(&self, download: &Download, may: impl FnOnce(&str) -> bool) -> Option<String> {
+        let Download { krate, version, place } = download;
+        let key = krate.key(version, place).ok()?;
+        match self.store.presign_get(&key, PRESIGNED_FOR).await {
+            Ok(url) => url.filter(|url| may(url)).inspect(|_| self.files.count(FileSource::Redirect)),
+            Err(error) => {
+                // The bytes can still be sent from here.
+                tracing::warn!(%key, %error, "no URL could be signed for a download");
+                None
+            }
+        }
+    }
+
+    /// The bytes, if they are in memory; all of them, or a part.
+    pub fn content_at_once(&self, download: &Download, part: Option<&Range<u64>>) -> Option<Bytes> {
+        let bytes = self.files.at_once(&download.place.id)?;
+        self.files.count(FileSource::Memory);
+        Some(cut(bytes, part))
+    }
+
+    /// The bytes, all of them or a part.
+    ///
+    /// # Errors
+    /// The store does not answer, or has lost them.
+    pub async fn content(&self, download: &Download, part: Option<&Range<u64>>) -> Result<Content, RegistryError> {
+        if let Some(bytes) = self.content_at_once(download, part) {
+            return Ok(Content::Whole(bytes));
+        }
+        let Download { krate, version, place } = download;
+        let key = krate.key(version, place)?;
+        self.files.count(FileSource::Store);
+        if self.files.keeps(place.len) {
+            return Ok(Content::Whole(cut(self.files.get(place.id, &key, place.len).await?, part)));
+        }
+        let broken = |reason: String| RegistryError::Broken { what: format!("`{}` {version}", krate.name()), reason };
         let Get::Found(object) = self.store.get(&key, None).await? else {
             return Err(broken(format!("the object {key} is missing from the store")));
         };
-        if object.len != stored.size {
-            return Err(broken(format!("the object {key} has {} bytes instead of {}", object.len, stored.size)));
+        if object.len != place.len {
+            return Err(broken(format!("the object {key} has {} bytes instead of {}", object.len, place.len)));
         }
-        Ok(Download {
-            len: object.len,
-            cksum,
-            file_name: format!("{}-{version}.crate", record.name()),
-            body: object.body,
-        })
+        Ok(Content::Stream(match part {
+            Some(part) => part_of(object.body, part.clone()),
+            None => object.body,
+        }))
+    }
+}
+
+fn cut(bytes: Bytes, part: Option<&Range<u64>>) -> Bytes {
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    part.map_or_else(|| bytes.clone(), |part| bytes.slice(place(part.start)..place(part.end)))
+}
+
+/// A part of a stream. What stands before it is read and dropped: who asks for a part has the beginning already, which happens seldom.
+/// Nothing is read behind it.
+fn part_of(body: ObjectBody, part: Range<u64>) -> ObjectBody {
+    let len = part.end - part.start;
+    let chunks = futures::stream::unfold((body, part, 0), |(mut body, part, mut at)| async move {
+        while at < part.end {
+            let chunk = match body.next().await? {
+                Ok(chunk) => chunk,
+                Err(error) => return Some((Err(error), (body, 0..0, 0))),
+            };
+            let begins = at;
+            at += chunk.len() as u64;
+            if at > part.start {
+                let piece = cut(chunk, Some(&(part.start.saturating_sub(begins)..part.end - begins)));
+                return Some((Ok(piece), (body, part, at)));
+            }
+        }
+        None
+    });
+    ObjectBody::new(len, chunks)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_is_cut_out_of_whatever_chunks_come() {
+        let all: Vec<u8> = (0..10).collect();
+        for size in 1..=10 {
+            for start in 0..10 {
+                for end in start + 1..=10 {
+                    let chunks: Vec<_> = all.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+                    let body = ObjectBody::new(10, futures::stream::iter(chunks));
+                    let part: Vec<Bytes> = part_of(body, start as u64..end as u64).try_collect().await.expect("a part");
+                    assert_eq!(part.concat(), all[start..end], "{start}..{end} in chunks of {size}");
+                }
+            }
+        }
     }
 }

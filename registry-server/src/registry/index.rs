@@ -4,10 +4,12 @@ use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use super::audit::{self, Entry};
 use super::authorise::absent;
-use super::documents::{Document, Documents, Fills, Known, Purpose, Versioned};
+use super::documents::{Document, Purpose, Versioned};
+use super::known::{Known, KnownCrate};
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::record::{OpId, RECORD_BYTES_MAX};
@@ -17,6 +19,7 @@ use crate::store::Key;
 
 impl Document for Record {
     const BYTES_MAX: u64 = RECORD_BYTES_MAX as u64;
+    const KEPT_WHOLE: bool = false;
 
     fn decode(bytes: Bytes) -> Result<Self, String> {
         let record = Self::parse(&bytes).map_err(|error| error.to_string())?;
@@ -53,40 +56,47 @@ impl Document for Record {
         Some(Self::swept(self, op))
     }
 
-    fn known(state: Option<Versioned<Self>>) -> Option<Known> {
-        Some(Known::Crate(state))
+    fn known(_: &Key, state: Option<&Versioned<Self>>) -> Result<Option<Known>, RegistryError> {
+        Ok(Some(match state {
+            Some(state) => Known::Crate(Arc::new(KnownCrate::new(state)?)),
+            None => Known::NoCrate,
+        }))
     }
 
-    fn from_known(known: Known) -> Option<Versioned<Self>> {
+    fn from_known(known: &Known) -> Result<Option<Versioned<Self>>, RegistryError> {
         match known {
-            Known::Crate(state) => state,
-            Known::Token(_) => None,
+            Known::Crate(krate) => krate.state().map(Some),
+            Known::NoCrate | Known::Token(_) => Ok(None),
         }
-    }
-
-    fn fills(documents: &Documents) -> &Fills<Self> {
-        &documents.crates
     }
 }
 
 /// Above this, in bytes, an index file is not inflated; the largest on crates.io has 5 MB.
 const LINES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
+/// Up to this length, in bytes, an index file is inflated where it is asked for; a longer one would hold up others.
+const INFLATED_AT_ONCE_MAX: usize = 4 * 1024;
+
 /// An index file, as stored.
 #[derive(Debug, Clone)]
 pub struct Index {
-    record: Arc<Record>,
+    krate: Arc<KnownCrate>,
 }
 
 impl Index {
     /// The strong `ETag` over the index lines, with its quotes; the same on all replicas.
     pub fn etag(&self) -> &str {
-        self.record.index_etag()
+        self.etag_value().to_str().expect("an ETag that was made from text")
+    }
+
+    /// The same, ready for a header.
+    pub fn etag_value(&self) -> &HeaderValue {
+        self.krate.index_etag()
     }
 
     /// The file, gzip, byte for byte as in the store.
     pub fn gzip(&self) -> &Bytes {
-        self.record.index_gzip()
+        self.krate.index()
     }
 
     /// The file, inflated for a client that does not take gzip. Not kept: nearly all clients do.
@@ -94,24 +104,26 @@ impl Index {
     /// # Errors
     /// The stored file is damaged.
     pub async fn plain(&self) -> Result<Bytes, RegistryError> {
-        let (gzip, what) = (self.gzip().clone(), format!("the crate `{}`", self.record.name()));
-        let inflated = tokio::task::spawn_blocking(move || {
-            let mut lines = Vec::new();
-            flate2::read::GzDecoder::new(&gzip[..]).take(LINES_BYTES_MAX).read_to_end(&mut lines).map(|_| lines)
-        });
-        match inflated.await {
-            Ok(Ok(lines)) if (lines.len() as u64) < LINES_BYTES_MAX => Ok(lines.into()),
-            Ok(Ok(_)) => Err(RegistryError::Broken {
-                what,
-                reason: format!("its index file is longer than {LINES_BYTES_MAX} bytes"),
-            }),
-            Ok(Err(error)) => {
-                Err(RegistryError::Broken { what, reason: format!("its index file does not inflate: {error}") })
-            }
-            Err(error) => {
-                Err(RegistryError::Internal { text: "the index file could not be inflated", reason: error.to_string() })
-            }
-        }
+        let gzip = self.gzip().clone();
+        let inflated = if gzip.len() <= INFLATED_AT_ONCE_MAX {
+            inflate(&gzip)
+        } else {
+            let task = tokio::task::spawn_blocking(move || inflate(&gzip));
+            task.await.map_err(|error| RegistryError::Internal {
+                text: "the index file could not be inflated",
+                reason: error.to_string(),
+            })?
+        };
+        inflated.map_err(|reason| RegistryError::Broken { what: format!("the crate `{}`", self.krate.name()), reason })
+    }
+}
+
+fn inflate(gzip: &[u8]) -> Result<Bytes, String> {
+    let mut lines = Vec::new();
+    match flate2::read::GzDecoder::new(gzip).take(LINES_BYTES_MAX).read_to_end(&mut lines) {
+        Ok(count) if (count as u64) < LINES_BYTES_MAX => Ok(lines.into()),
+        Ok(_) => Err(format!("its index file is longer than {LINES_BYTES_MAX} bytes")),
+        Err(error) => Err(format!("its index file does not inflate: {error}")),
     }
 }
 
@@ -131,19 +143,65 @@ impl Registry {
         self.documents.read(&self.key(name), Purpose::Other).await
     }
 
-    /// The index file of a crate. `name` is as the path has it: case does not matter, `-` and `_` do.
+    /// The same, in the form in which it is kept.
+    pub(super) async fn known_crate(
+        &self,
+        name: &CrateName,
+        purpose: Purpose,
+    ) -> Result<Option<Arc<KnownCrate>>, RegistryError> {
+        self.check_ready()?;
+        match self.documents.know::<Record>(&self.key(name), purpose).await? {
+            Some(Known::Crate(krate)) => Ok(Some(krate)),
+            Some(Known::NoCrate | Known::Token(_)) | None => Ok(None),
+        }
+    }
+
+    /// The same, if memory can tell.
+    pub(super) fn known_crate_at_once(
+        &self,
+        name: &CrateName,
+    ) -> Option<Result<Option<Arc<KnownCrate>>, RegistryError>> {
+        if let Err(error) = self.check_ready() {
+            return Some(Err(error));
+        }
+        match self.documents.know_at_once(&self.key(name))? {
+            Known::Crate(krate) => Some(Ok(Some(krate))),
+            Known::NoCrate => Some(Ok(None)),
+            Known::Token(_) => None,
+        }
+    }
+
+    /// The index file of a crate, if memory can tell. `name` is as the path has it: case does not matter, `-` and `_` do.
+    ///
+    /// # Errors
+    /// As [`Registry::index`].
+    pub fn index_at_once(&self, principal: &Principal, name: &CrateName) -> Option<Result<Index, RegistryError>> {
+        let krate = self.known_crate_at_once(name)?;
+        Some(krate.and_then(|krate| self.show(principal, name, krate)))
+    }
+
+    /// The index file of a crate, from memory or from the store.
     ///
     /// # Errors
     /// There is no such crate, or the caller may not see it; the store does not answer.
     pub async fn index(&self, principal: &Principal, name: &CrateName) -> Result<Index, RegistryError> {
-        self.check_ready()?;
-        let state = self.documents.read::<Record>(&self.key(name), Purpose::Index).await?;
-        let record = state.as_ref().map(|state| &*state.document);
-        let found = self.authorise_existing(principal, Action::Read, name, record)?;
+        if let Some(answer) = self.index_at_once(principal, name) {
+            return answer;
+        }
+        let krate = self.known_crate(name, Purpose::Index).await?;
+        self.show(principal, name, krate)
+    }
+
+    fn show(
+        &self,
+        principal: &Principal,
+        name: &CrateName,
+        krate: Option<Arc<KnownCrate>>,
+    ) -> Result<Index, RegistryError> {
+        let found = self.authorise_existing(principal, Action::Read, name, krate.as_deref())?;
         if !found.name().answers_to(name) {
             return Err(absent(name.as_str()));
         }
-        let record = state.expect("a record was found").document;
-        Ok(Index { record })
+        Ok(Index { krate: krate.expect("a crate was found") })
     }
 }

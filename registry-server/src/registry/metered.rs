@@ -1,6 +1,7 @@
 //! A store that counts and times its calls: when answers are slow, the first question is whether the store is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -57,6 +58,11 @@ impl Store for Metered {
             begun.elapsed(),
         );
         done
+    }
+
+    // No call of the store: the signature is made here.
+    async fn presign_get(&self, key: &Key, valid: Duration) -> Result<Option<String>, StoreError> {
+        self.0.presign_get(key, valid).await
     }
 
     fn location(&self) -> String {

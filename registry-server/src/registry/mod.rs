@@ -1,6 +1,7 @@
 //! One Cargo registry over a [`Store`]: publish, yank, owners, index, downloads, search, tokens. No HTTP here.
 //!
-//! - `documents`: crate and token records, read from memory or from the store.
+//! - `documents`: crate and token records, read from memory or from the store. `known`: the forms in which they are kept in memory. `files`: the same for
+//!   the bytes of crates.
 //! - [`commit`]: the one loop that changes anything; everything that writes a record or a token goes through it. `steps`: one attempt of it.
 //! - `publish`, `yank`, `owners`, `tokens`, `tombstones`: one closure each over the state that it replaces.
 //! - `downloads`: counts them.
@@ -18,8 +19,10 @@ mod documents;
 mod download;
 mod downloads;
 mod error;
+mod files;
 mod format;
 mod index;
+mod known;
 mod marks;
 mod metered;
 mod owners;
@@ -39,11 +42,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::commit::{Turns, pause};
-use self::documents::{Documents, Known};
-pub use self::download::Download;
+use self::documents::Documents;
+pub use self::download::{Content, Download};
 pub use self::downloads::{Downloads, Folded};
 pub use self::error::RegistryError;
+use self::files::Files;
+pub use self::files::KeptFiles;
 pub use self::index::Index;
+use self::known::Known;
 use self::metered::Metered;
 pub use self::publish::{Published, Ticket, Upload};
 pub use self::search::{Compacted, Found, Hit, Query, QueryError};
@@ -53,6 +59,7 @@ pub use self::tombstones::CrateState;
 use crate::access::Visibility;
 use crate::ambient::{Clock, Entropy, Monotonic};
 use crate::krate::Owner;
+use crate::metrics;
 use crate::replicas::{Ack, Ground, NoPeers, Notice, Peers, Replica, Settings, Standing};
 use crate::store::Store;
 use crate::store::proof::{Provable, Verdict};
@@ -90,6 +97,7 @@ pub struct Registry {
     entropy: Entropy,
     replica: Arc<Replica<Known>>,
     documents: Documents,
+    files: Files,
     turns: Turns,
     readiness: watch::Sender<Verdict>,
     search: search::Catalog,
@@ -132,6 +140,7 @@ impl Registry {
         Self {
             downloads,
             documents: Documents::new(store.clone(), replica.clone(), entropy.clone()),
+            files: Files::new(store.clone(), KeptFiles::default()),
             store,
             provable: storage.provable(),
             visibility,
@@ -155,6 +164,12 @@ impl Registry {
         &self.entropy
     }
 
+    /// The same, told what to keep of crate files.
+    #[must_use]
+    pub fn keeping(self, kept: KeptFiles) -> Self {
+        Self { files: Files::new(self.store.clone(), kept), ..self }
+    }
+
     /// Keeps this registry a member of those that serve from memory, until `stop`. Begins when the store is fit.
     pub async fn keep_up(self: Arc<Self>, stop: CancellationToken) {
         if stop.run_until_cancelled(self.wait_for(Verdict::is_proven)).await.is_some() {
@@ -175,6 +190,13 @@ impl Registry {
     /// How this registry stands among the others.
     pub fn standing(&self) -> Standing {
         self.replica.standing()
+    }
+
+    /// Tells the metrics what is kept in memory; to be called every few seconds.
+    pub(crate) fn report_kept(&self) {
+        let size = self.replica.size();
+        self.files.report();
+        metrics::kept_records(size.entries - size.absent, size.absent, size.bytes, size.evicted);
     }
 
     /// Whether anonymous may read.

@@ -2,6 +2,7 @@
 
 use super::authorise::actor;
 use super::commit::{Commit, Decision, Shown};
+use super::documents::Purpose;
 use super::publish::write_error;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
@@ -14,9 +15,8 @@ impl Registry {
     /// # Errors
     /// There is no such crate, or the caller may not see it; the store does not answer.
     pub async fn owners(&self, principal: &Principal, name: &CrateName) -> Result<Vec<Owner>, RegistryError> {
-        let state = self.record(name).await?;
-        let record = state.as_ref().map(|state| &*state.document);
-        Ok(self.authorise_existing(principal, Action::Read, name, record)?.owners().iter().cloned().collect())
+        let krate = self.known_crate(name, Purpose::Other).await?;
+        Ok(self.authorise_existing(principal, Action::Read, name, krate.as_deref())?.owners().iter().cloned().collect())
     }
 
     /// Makes these users owners too.

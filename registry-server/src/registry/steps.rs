@@ -61,16 +61,21 @@ impl Registry {
         stored: Option<&Versioned<D>>,
         document: D,
     ) -> Step {
-        self.replica.forget_older(&commit.key, document.rev());
+        self.replica.hold(&commit.key, document.rev());
         let generation = self.replica.generation();
         let cond = stored.map_or(Cond::Absent, |stored| Cond::Matches(stored.etag.clone()));
         if let Err(late) = self.check_in_time(commit) {
             return Step::Failed(late);
         }
         let bytes = document.encode();
-        match self.put(commit, &bytes, cond).await {
+        let put = self.put(commit, &bytes, cond).await;
+        // What is unknown may land at any time, until another change of this record has.
+        if !matches!(put, Put::Unknown(_)) {
+            self.replica.release(&commit.key);
+        }
+        match put {
             Put::Stored(etag) => {
-                self.keep_committed(commit, etag, document, &bytes, generation);
+                self.keep_committed(commit, etag, document, bytes, generation);
                 Step::Done
             }
             Put::Refused(Refused::Precondition | Refused::Missing) => Step::Again,
@@ -138,7 +143,7 @@ impl Registry {
         for attempt in 1..=PUTS_MAX {
             match self.put(commit, &bytes, Cond::Matches(marked.clone())).await {
                 Put::Stored(etag) => {
-                    self.keep_committed(commit, etag, document, &bytes, generation);
+                    self.keep_committed(commit, etag, document, bytes, generation);
                     return Step::Done;
                 }
                 // Our mark was taken over: whoever did so has fenced us.
@@ -200,10 +205,10 @@ impl Registry {
         commit: &Commit<'_>,
         etag: Etag,
         document: D,
-        bytes: &Bytes,
+        object: Bytes,
         generation: u64,
     ) {
-        let state = Versioned { etag, document: Arc::new(document), len: bytes.len() as u64 };
-        self.documents.keep(&commit.key, Some(state), generation);
+        let state = Versioned { etag, document: Arc::new(document), object };
+        self.documents.keep(&commit.key, &state, generation);
     }
 }

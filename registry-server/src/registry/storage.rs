@@ -87,11 +87,13 @@ impl Storage {
 }
 
 fn s3_config(s3: &config::S3, storage: &config::Storage) -> S3Config {
-    let config::S3 { bucket, region, endpoint, force_path_style, ca_bundle_file, credentials_dir } = s3.clone();
+    let config::S3 { bucket, region, endpoint, public_endpoint, force_path_style, ca_bundle_file, credentials_dir } =
+        s3.clone();
     S3Config {
         bucket,
         region,
         endpoint,
+        public_endpoint,
         prefix: storage.prefix.clone(),
         force_path_style,
         ca_bundle_file,

@@ -10,7 +10,8 @@ use futures::StreamExt;
 
 use super::audit::{self, Entry};
 use super::commit::{Commit, Decision, Shown};
-use super::documents::{Document, Documents, Fills, Known, Purpose, Versioned};
+use super::documents::{Document, Purpose, Versioned};
+use super::known::{Known, KnownToken};
 use super::{Registry, RegistryError};
 use crate::access::record::TOKEN_RECORD_BYTES_MAX;
 use crate::access::{NewToken, TokenHash, TokenRecord};
@@ -22,6 +23,7 @@ const READS_AT_ONCE: usize = 16;
 
 impl Document for TokenRecord {
     const BYTES_MAX: u64 = TOKEN_RECORD_BYTES_MAX as u64;
+    const KEPT_WHOLE: bool = true;
 
     fn decode(bytes: Bytes) -> Result<Self, String> {
         Self::parse(&bytes).map_err(|error| error.to_string())
@@ -56,19 +58,17 @@ impl Document for TokenRecord {
         (self.rev > 0).then(|| Self::swept(self, op))
     }
 
-    fn known(state: Option<Versioned<Self>>) -> Option<Known> {
-        state.map(Known::Token)
+    fn known(key: &Key, state: Option<&Versioned<Self>>) -> Result<Option<Known>, RegistryError> {
+        let (Some(state), Key::Token(digest)) = (state, key) else { return Ok(None) };
+        let hash = TokenHash::from_bytes(*digest.as_bytes());
+        Ok(Some(Known::Token(Arc::new(KnownToken::new(hash, state)))))
     }
 
-    fn from_known(known: Known) -> Option<Versioned<Self>> {
-        match known {
-            Known::Token(state) => Some(state),
-            Known::Crate(_) => None,
-        }
-    }
-
-    fn fills(documents: &Documents) -> &Fills<Self> {
-        &documents.tokens
+    fn from_known(known: &Known) -> Result<Option<Versioned<Self>>, RegistryError> {
+        Ok(match known {
+            Known::Token(token) => Some(token.state.clone()),
+            Known::Crate(_) | Known::NoCrate => None,
+        })
     }
 }
 
@@ -82,14 +82,24 @@ impl Registry {
     /// # Errors
     /// The store does not answer, or holds something unreadable.
     pub async fn token(&self, hash: TokenHash) -> Result<Option<TokenRecord>, RegistryError> {
-        Ok(self.token_shared(hash).await?.map(|token| TokenRecord::clone(&token)))
+        Ok(self.known_token(hash).await?.map(|token| TokenRecord::clone(&token.state.document)))
     }
 
-    /// The same, without a copy.
-    pub(super) async fn token_shared(&self, hash: TokenHash) -> Result<Option<Arc<TokenRecord>>, RegistryError> {
+    /// The same, in the form in which it is kept.
+    pub(super) async fn known_token(&self, hash: TokenHash) -> Result<Option<Arc<KnownToken>>, RegistryError> {
         self.check_ready()?;
-        let state = self.documents.read::<TokenRecord>(&key(hash), Purpose::Other).await?;
-        Ok(state.map(|state| state.document))
+        match self.documents.know::<TokenRecord>(&key(hash), Purpose::Other).await? {
+            Some(Known::Token(token)) => Ok(Some(token)),
+            Some(Known::Crate(_) | Known::NoCrate) | None => Ok(None),
+        }
+    }
+
+    /// The same, if memory knows it.
+    pub(super) fn known_token_at_once(&self, hash: TokenHash) -> Option<Arc<KnownToken>> {
+        match self.documents.know_at_once(&key(hash))? {
+            Known::Token(token) => Some(token),
+            Known::Crate(_) | Known::NoCrate => None,
+        }
     }
 
     /// Makes the token, or gives it this content. The same content again writes nothing.

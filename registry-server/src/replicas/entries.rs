@@ -1,38 +1,35 @@
 //! What a replica keeps in memory, and what it must not: states of records by key, within a budget of bytes. Pure.
 //!
 //! An entry is never older than the last announcement of its key: a notice or a head drops it, and a read that began before is not
-//! kept, because it is older than the announcement (`min_rev`) or because a gap came in between (`generation`). Whether an entry may be
-//! *used* is the lease's affair.
+//! kept, because it is older than the announcement (`min_rev`) or because too much was announced meanwhile, or announcements were missed
+//! (`generation`). A read that begins after an announcement was applied here needs neither: the record was marked before it was announced,
+//! so the store shows the mark, or what was announced, or something newer. Whether an entry may be *used* is the lease's affair.
+//!
+//! That a record is *not* there is kept too, on a shelf of its own: whoever asks for names that never were takes their place from each
+//! other, not from what is there.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use super::rules::{Mutant, Rules};
+use super::shelf::Shelf;
 use crate::store::Key;
 
-/// What a key and its bookkeeping take, in bytes, roughly.
-const ENTRY_OVERHEAD: usize = 200;
+/// The share of the budget that is for what is not there: one part in this many.
+const ABSENT_SHARE: usize = 16;
 
 /// States by key.
 #[derive(Debug)]
 pub struct Entries<V> {
     rules: Rules,
-    kept: HashMap<Key, Entry<V>>,
-    /// The keys in the order in which they came, to find one that nobody used lately (second chance).
-    order: VecDeque<Key>,
-    bytes: usize,
-    bytes_max: usize,
-    /// What was announced: older states are not kept.
+    found: Shelf<Key, V>,
+    absent: Shelf<Key, V>,
+    /// What was announced in this generation: older states are not kept.
     min_rev: HashMap<Key, u64>,
+    /// So many announcements are remembered; with one more a new generation begins.
+    announced_max: usize,
+    /// Changes under way that no mark protects ([`Entries::hold`]): older states are not kept, however long that takes.
+    held: HashMap<Key, u64>,
     generation: u64,
-    evicted: u64,
-}
-
-#[derive(Debug)]
-struct Entry<V> {
-    rev: u64,
-    bytes: usize,
-    used: bool,
-    value: V,
 }
 
 /// A state that somebody would like to keep.
@@ -44,32 +41,43 @@ pub struct Candidate<V> {
     pub marked: bool,
     /// The generation in which the read (or the commit) began.
     pub generation: u64,
-    /// What it takes in memory, in bytes.
+    /// What the value takes in memory, in bytes; 0 for a record that is not there.
     pub bytes: usize,
     /// The state.
     pub value: V,
 }
 
+/// What is kept, for people.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// States, those of records that are not there included.
+    pub entries: usize,
+    /// Of these, how many say that there is no record.
+    pub absent: usize,
+    /// What all of them take, in bytes.
+    pub bytes: usize,
+    /// How many were dropped so far for want of room.
+    pub evicted: u64,
+}
+
 impl<V: Clone> Entries<V> {
-    /// Nothing, with room for `bytes_max`.
-    pub fn new(bytes_max: usize, rules: Rules) -> Self {
+    /// Nothing, with room for `bytes_max`, and memory for `announced_max` announcements.
+    pub fn new(bytes_max: usize, announced_max: usize, rules: Rules) -> Self {
+        let absent = bytes_max / ABSENT_SHARE;
         Self {
             rules,
-            kept: HashMap::new(),
-            order: VecDeque::new(),
-            bytes: 0,
-            bytes_max,
+            found: Shelf::new(bytes_max - absent),
+            absent: Shelf::new(absent),
             min_rev: HashMap::new(),
+            announced_max,
+            held: HashMap::new(),
             generation: 0,
-            evicted: 0,
         }
     }
 
     /// The state of a key.
     pub fn get(&mut self, key: &Key) -> Option<V> {
-        let entry = self.kept.get_mut(key)?;
-        entry.used = true;
-        Some(entry.value.clone())
+        self.found.get(key).or_else(|| self.absent.get(key))
     }
 
     /// The generation of a read that begins now.
@@ -80,74 +88,81 @@ impl<V: Clone> Entries<V> {
     /// Keeps a state, if it may be kept. Whether it was.
     pub fn keep(&mut self, key: &Key, candidate: Candidate<V>) -> bool {
         let Candidate { rev, marked, generation, bytes, value } = candidate;
-        let announced = self.min_rev.get(key).copied().unwrap_or(0);
+        let announced = self.min_rev.get(key).max(self.held.get(key)).copied().unwrap_or(0);
         let older = rev < announced && !self.rules.broken(Mutant::NoMinRev);
         let marked = marked && !self.rules.broken(Mutant::MarkIgnored);
         let spoiled = generation != self.generation && !self.rules.broken(Mutant::GapKeepsFills);
-        let bytes = bytes + ENTRY_OVERHEAD;
-        if older || marked || spoiled || bytes > self.bytes_max {
+        if older || marked || spoiled {
             return false;
         }
-        if self.kept.get(key).is_some_and(|kept| kept.rev > rev) {
+        let kept = self.found.rev(key).or_else(|| self.absent.rev(key));
+        if kept.is_some_and(|kept| kept > rev) {
             return false;
         }
-        let entry = Entry { rev, bytes, used: false, value };
-        match self.kept.insert(key.clone(), entry) {
-            Some(before) => self.bytes -= before.bytes,
-            None => self.order.push_back(key.clone()),
-        }
-        self.bytes += bytes;
-        self.make_room();
-        true
+        let (shelf, other) =
+            if rev == 0 { (&mut self.absent, &mut self.found) } else { (&mut self.found, &mut self.absent) };
+        other.remove(key);
+        shelf.insert(key, rev, bytes + text_bytes(key), value)
     }
 
     /// Forgets what is older than `rev`, and keeps nothing older from now on.
     pub fn announce(&mut self, key: &Key, rev: u64) {
-        let announced = self.min_rev.entry(key.clone()).or_insert(0);
-        *announced = rev.max(*announced);
-        if self.kept.get(key).is_some_and(|kept| kept.rev < rev)
-            && let Some(dropped) = self.kept.remove(key)
-        {
-            self.bytes -= dropped.bytes;
+        for shelf in [&mut self.found, &mut self.absent] {
+            if shelf.rev(key).is_some_and(|kept| kept < rev) {
+                shelf.remove(key);
+            }
         }
-        self.tidy_order();
+        if let Some(announced) = self.min_rev.get_mut(key) {
+            *announced = rev.max(*announced);
+            return;
+        }
+        if self.min_rev.len() >= self.announced_max {
+            // Only reads under way could still bring something older, and those are of the generation that ends.
+            self.min_rev.clear();
+            self.generation += 1;
+        }
+        self.min_rev.insert(key.clone(), rev);
+    }
+
+    /// Forgets what is older than `rev`, of a record that is about to be replaced without a mark: until [`Entries::release`] the store may
+    /// still show the state before, and that is not kept.
+    pub fn hold(&mut self, key: &Key, rev: u64) {
+        self.announce(key, rev);
+        self.held.insert(key.clone(), rev);
+    }
+
+    /// The outcome of the change is known: whatever is read from now on is as new as that.
+    pub fn release(&mut self, key: &Key) {
+        if let Some(rev) = self.held.remove(key) {
+            self.announce(key, rev);
+        }
     }
 
     /// Forgets everything: nobody knows what was announced meanwhile. Reads under way are not kept either.
     pub fn forget_all(&mut self) {
-        self.kept.clear();
-        self.order.clear();
-        self.bytes = 0;
+        self.found.clear();
+        self.absent.clear();
         self.min_rev.clear();
         self.generation += 1;
     }
 
-    /// Entries and bytes that are kept, and how many were dropped so far for want of room.
-    pub fn size(&self) -> (usize, usize, u64) {
-        (self.kept.len(), self.bytes, self.evicted)
-    }
-
-    fn make_room(&mut self) {
-        while self.bytes > self.bytes_max {
-            let Some(key) = self.order.pop_front() else { return };
-            let Some(entry) = self.kept.get_mut(&key) else { continue };
-            if std::mem::take(&mut entry.used) {
-                self.order.push_back(key);
-            } else {
-                self.bytes -= entry.bytes;
-                self.kept.remove(&key);
-                self.evicted += 1;
-            }
+    /// What is kept.
+    pub fn size(&self) -> Size {
+        let (found, absent) = (&self.found, &self.absent);
+        Size {
+            entries: found.len() + absent.len(),
+            absent: absent.len(),
+            bytes: found.bytes() + absent.bytes(),
+            evicted: found.evicted() + absent.evicted(),
         }
     }
+}
 
-    /// Keys of dropped entries stay in the order until it is mostly made of them.
-    fn tidy_order(&mut self) {
-        if self.order.len() > 2 * self.kept.len() + 64 {
-            let mut seen = std::collections::HashSet::new();
-            let kept = &self.kept;
-            self.order.retain(|key| kept.contains_key(key) && seen.insert(key.clone()));
-        }
+/// What the text of a key takes, in bytes.
+fn text_bytes(key: &Key) -> usize {
+    match key {
+        Key::Crate(name) => name.as_str().len() + 2 * size_of::<usize>(),
+        _ => 0,
     }
 }
 
@@ -163,8 +178,12 @@ mod tests {
         Candidate { rev, marked: false, generation: 0, bytes: 100, value: rev }
     }
 
+    fn absent() -> Candidate<u64> {
+        Candidate { bytes: 0, ..at(0) }
+    }
+
     fn entries() -> Entries<u64> {
-        Entries::new(1000, Rules::default())
+        Entries::new(100_000, 4, Rules::default())
     }
 
     #[test]
@@ -188,27 +207,61 @@ mod tests {
         entries.forget_all();
         assert!(!entries.keep(&a, at(9)));
         assert!(entries.keep(&a, Candidate { generation: 1, ..at(1) }));
-        assert!(!entries.keep(&a, Candidate { generation: 1, ..at(0) }), "never backwards");
+        assert!(!entries.keep(&a, Candidate { generation: 1, ..absent() }), "never backwards");
     }
 
     #[test]
-    fn the_budget_holds_and_what_is_used_stays() {
-        let mut entries = entries();
-        for (rev, name) in [(1, "a"), (1, "b"), (1, "c")] {
-            assert!(entries.keep(&key(name), at(rev)));
+    fn what_is_announced_is_remembered_for_a_while_and_no_read_slips_through_at_the_end_of_it() {
+        let (mut entries, a) = (entries(), key("a"));
+        let begun = entries.generation();
+        entries.announce(&a, 6);
+        for name in ["b", "c", "d", "b", "e"] {
+            entries.announce(&key(name), 2);
         }
-        assert_eq!(entries.get(&key("a")), Some(1));
-        assert!(entries.keep(&key("d"), at(1)));
-        let present: Vec<_> = ["a", "b", "c", "d"].map(|name| entries.get(&key(name)).is_some()).into();
-        assert_eq!(present, [true, false, true, true]);
-        assert_eq!(entries.size(), (3, 900, 1));
-        assert!(!entries.keep(&key("e"), Candidate { bytes: 2000, ..at(1) }), "larger than all there is");
-        for _ in 0..500 {
-            entries.announce(&key("a"), 9);
-            entries.keep(&key("a"), at(9));
-            entries.announce(&key("a"), 10);
-            entries.keep(&key("a"), at(10));
+        assert!(entries.min_rev.len() <= 4, "{:?}", entries.min_rev);
+        assert!(!entries.min_rev.contains_key(&a), "what is under test");
+        assert!(!entries.keep(&a, Candidate { generation: begun, ..at(5) }), "a read that began before");
+        // One that began after the announcement was applied sees a mark, or what was announced.
+        assert!(entries.keep(&a, Candidate { generation: entries.generation(), ..at(6) }));
+        assert!(entries.keep(&key("f"), Candidate { generation: entries.generation(), ..at(1) }));
+        entries.announce(&key("g"), 1);
+        assert_eq!(entries.get(&key("f")), Some(1), "what is kept stays when announcements are forgotten");
+    }
+
+    #[test]
+    fn a_change_without_a_mark_holds_its_key_however_much_is_announced_meanwhile() {
+        let (mut entries, a) = (entries(), key("a"));
+        assert!(entries.keep(&a, at(5)));
+        entries.hold(&a, 6);
+        assert_eq!(entries.get(&a), None);
+        for number in 0..20 {
+            entries.announce(&key(&format!("k{number}")), 1);
         }
-        assert!(entries.order.len() < 80, "{}", entries.order.len());
+        let late = Candidate { generation: entries.generation(), ..at(5) };
+        assert!(!entries.keep(&a, late), "a read that began after the announcement, and before the put");
+        let begun = entries.generation();
+        entries.release(&a);
+        assert!(!entries.keep(&a, Candidate { generation: begun, ..at(5) }), "the same, and ended after the put");
+        assert!(entries.keep(&a, Candidate { generation: entries.generation(), ..at(6) }));
+    }
+
+    #[test]
+    fn what_is_not_there_has_a_share_of_its_own() {
+        let mut entries = Entries::new(16 * 1024, 4, Rules::default());
+        for number in 0..20 {
+            assert!(entries.keep(&key(&format!("there{number}")), at(1)));
+        }
+        for number in 0..500 {
+            assert!(entries.keep(&key(&format!("never{number}")), absent()));
+        }
+        let size = entries.size();
+        assert!((2..20).contains(&size.absent) && size.bytes < 16 * 1024, "{size:?}");
+        assert!((0..20).all(|number| entries.get(&key(&format!("there{number}"))).is_some()), "{size:?}");
+        assert_eq!(entries.get(&key("never499")), Some(0));
+        // A crate that comes to be moves over.
+        entries.announce(&key("never499"), 1);
+        assert_eq!(entries.get(&key("never499")), None);
+        assert!(entries.keep(&key("never499"), at(1)));
+        assert_eq!(entries.size().absent, size.absent - 1);
     }
 }

@@ -44,13 +44,13 @@ pub struct Memory<V> {
 }
 
 impl<V: Clone> Memory<V> {
-    /// Nothing known yet.
-    pub fn new(alone: bool, lease: Duration, bytes_max: usize, rules: Rules) -> Self {
+    /// Nothing known yet; room for `bytes_max` bytes of states, and for `announced_max` announcements.
+    pub fn new(alone: bool, lease: Duration, bytes_max: usize, announced_max: usize, rules: Rules) -> Self {
         Self {
             rules,
             alone,
             lease: Lease::new(lease, rules),
-            entries: Entries::new(bytes_max, rules),
+            entries: Entries::new(bytes_max, announced_max, rules),
             newest: None,
             registry: String::new(),
         }
@@ -66,7 +66,7 @@ impl<V: Clone> Memory<V> {
         &mut self.lease
     }
 
-    /// What is kept.
+    /// What is kept, to change it.
     pub fn entries(&mut self) -> &mut Entries<V> {
         &mut self.entries
     }

@@ -6,7 +6,7 @@
 //! forget its copy (each acknowledges, or its lease is outlasted), and only then commits. So one replica waits for nobody, several wait one
 //! round trip between them, and only a fault costs the length of a lease.
 //!
-//! Reading order, pure first: [`rules`], [`head`], [`lease`] (membership), [`entries`] (what is kept), [`memory`] (both under one lock),
+//! Reading order, pure first: [`rules`], [`head`], [`lease`] (membership), [`entries`] (what is kept, on `shelf`), [`memory`] (both under one lock),
 //! [`peers`] and [`flights`]; then what touches the world: [`Replica`] here, `reads` (memory, and the head that makes it
 //! certain), `head_writes` (the one place that replaces the head), `clear` (the writer's wait), `upkeep` (joins, polls, removals, leaving).
 //!
@@ -27,6 +27,7 @@ pub mod memory;
 pub mod peers;
 mod reads;
 pub mod rules;
+pub(crate) mod shelf;
 mod upkeep;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,7 +37,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::sync::{Notify, broadcast};
 
-use self::entries::Candidate;
+use self::entries::{Candidate, Size};
 use self::flights::Flights;
 use self::head::RING_MAX;
 pub use self::head_writes::Announcement;
@@ -51,8 +52,8 @@ use crate::store::{Key, Store, StoreError};
 pub const AVAILABLE_MAX: Duration = Duration::from_secs(30);
 /// The length of a lease when nobody says otherwise.
 pub const LEASE_DEFAULT: Duration = Duration::from_secs(2);
-/// What may be kept in memory when nobody says otherwise, in bytes: well below the memory that the operator gives a pod.
-pub const ENTRIES_BYTES_MAX: usize = 96 * 1024 * 1024;
+/// What may be kept in memory when nobody says otherwise, in bytes.
+pub const ENTRIES_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// What a replica that is cut off from the store does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,7 +74,7 @@ pub struct Settings {
     pub address: String,
     /// What to do when cut off from the store.
     pub mode: Mode,
-    /// How many announcements the head keeps.
+    /// How many announcements the head keeps, and a replica remembers.
     pub ring_max: usize,
     /// What may be kept in memory, in bytes.
     pub entries_bytes_max: usize,
@@ -147,9 +148,9 @@ pub struct Standing {
 impl<V: Clone + Send + Sync + 'static> Replica<V> {
     /// A replica that knows nothing yet. [`Replica::keep_up`] makes it a member.
     pub fn new(ground: Ground, settings: Settings) -> Arc<Self> {
-        let Settings { lease, entries_bytes_max, rules, .. } = settings;
+        let Settings { lease, entries_bytes_max, ring_max, rules, .. } = settings;
         Arc::new(Self {
-            memory: Mutex::new(Memory::new(ground.alone, lease, entries_bytes_max, rules)),
+            memory: Mutex::new(Memory::new(ground.alone, lease, entries_bytes_max, ring_max, rules)),
             polls: Flights::new(rules.broken(Mutant::SoloOnOlderHead)),
             writes: HeadWrites::default(),
             heads: broadcast::Sender::new(1),
@@ -181,7 +182,7 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
     pub fn standing(&self) -> Standing {
         let mut memory = self.memory();
         let members = memory.newest().map_or(0, |seen| seen.head.members.len());
-        let (entries, entry_bytes, _) = memory.entries().size();
+        let Size { entries, bytes: entry_bytes, .. } = memory.entries().size();
         let role = match memory.lease().epoch() {
             _ if self.ground.alone => "alone",
             Some(_) => "member",
@@ -218,6 +219,21 @@ impl<V: Clone + Send + Sync + 'static> Replica<V> {
     /// Forgets older states of a record that is about to change, here only.
     pub fn forget_older(&self, key: &Key, rev: u64) {
         self.memory().entries().announce(key, rev);
+    }
+
+    /// The same where no mark will say that a change is under way: older states are not kept until [`Replica::release`].
+    pub fn hold(&self, key: &Key, rev: u64) {
+        self.memory().entries().hold(key, rev);
+    }
+
+    /// The outcome of a change after [`Replica::hold`] is known.
+    pub fn release(&self, key: &Key) {
+        self.memory().entries().release(key);
+    }
+
+    /// What is kept in memory.
+    pub fn size(&self) -> Size {
+        self.memory().entries().size()
     }
 
     /// Applies a notice from another replica; the acknowledgement, if it is for this membership.

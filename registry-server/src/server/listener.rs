@@ -3,6 +3,7 @@
 //! The loop is our own because warp's takes no TLS, sets no timer (so no header time-out), has no connection cap and no
 //! deadline for its drain.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +19,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::layers::Service;
+use super::layers::{Answering, Body, Service};
+use super::stall::Unstalled;
 use super::tls::Certificates;
 use crate::metrics::OpenConnection;
 
@@ -40,6 +42,7 @@ pub(super) struct Listener {
     pub(super) service: Service,
     pub(super) connections_max: usize,
     pub(super) header_read: Duration,
+    pub(super) write_stall: Duration,
 }
 
 /// When to stop: first no new connections, then no more patience with the open ones.
@@ -100,6 +103,7 @@ impl Listener {
                 service: self.service.clone(),
                 builder: builder.clone(),
                 header_read: self.header_read,
+                write_stall: self.write_stall,
                 watcher: graceful.watcher(),
             };
             let (open, abort) = (OpenConnection::new(self.name), stops.abort.clone());
@@ -118,12 +122,30 @@ impl Listener {
     }
 }
 
+/// Notes that a request has arrived.
+struct Marking {
+    service: Service,
+    begun: Arc<AtomicBool>,
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for Marking {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: http::Request<Incoming>) -> Answering {
+        self.begun.store(true, Ordering::Relaxed);
+        self.service.call(request)
+    }
+}
+
 struct Connection {
     peer: SocketAddr,
     certificates: Option<Arc<Certificates>>,
     service: Service,
     builder: Arc<auto::Builder<TokioExecutor>>,
     header_read: Duration,
+    write_stall: Duration,
     watcher: Watcher,
 }
 
@@ -131,6 +153,7 @@ impl Connection {
     async fn serve(self, stream: TcpStream) {
         // Answers are small and complete; waiting for more to fill a packet only costs time.
         let _ = stream.set_nodelay(true);
+        let stream = Unstalled::new(stream, self.write_stall);
         let Some(certificates) = &self.certificates else { return self.serve_http(stream).await };
         let acceptor = tokio_rustls::TlsAcceptor::from(certificates.current());
         match tokio::time::timeout(self.header_read, acceptor.accept(stream)).await {
@@ -143,11 +166,7 @@ impl Connection {
     async fn serve_http<I: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, io: I) {
         let Self { peer, service, builder, header_read, watcher, .. } = self;
         let begun = Arc::new(AtomicBool::new(false));
-        let mark = begun.clone();
-        let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
-            mark.store(true, Ordering::Relaxed);
-            tower::ServiceExt::oneshot(service.clone(), request)
-        });
+        let service = Marking { service, begun: begun.clone() };
         let connection = watcher.watch(builder.serve_connection(TokioIo::new(io), service).into_owned());
         // hyper's time-out begins once it knows whether the client speaks HTTP/1 or 2. A client that never says so would
         // hold a connection for ever.

@@ -8,6 +8,7 @@ mod layers;
 mod listener;
 mod peers;
 mod signals;
+mod stall;
 mod tls;
 
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use crate::config::{self, Config};
 use crate::http::credential::FileCredential;
 use crate::http::{InternalState, PublicState};
 use crate::maintenance::sweep::{Pace, keep_swept};
-use crate::registry::{Registry, RegistryError, Replication, Storage};
+use crate::registry::{KeptFiles, Registry, RegistryError, Replication, Storage};
 use crate::replicas::{NoPeers, Peers, Settings};
 use crate::{http, metrics};
 
@@ -149,7 +150,10 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
 
     let internal_port = internal_socket.local_addr().ok().map(|address| address.port());
     let replication = replication(config, internal_port)?;
-    let registry = Arc::new(Registry::replicated(storage, config.visibility, replication, clock, entropy.clone()));
+    let kept =
+        KeptFiles { bytes_max: config.cache.download_bytes, file_bytes_max: config.downloads.cached_file_bytes_max };
+    let registry = Registry::replicated(storage, config.visibility, replication, clock, entropy.clone());
+    let registry = Arc::new(registry.keeping(kept));
     registry.open().await?;
     background.tasks.spawn(registry.clone().keep_proven(background.proof.clone()));
     background.tasks.spawn(registry.clone().keep_up(background.stop.clone()));
@@ -157,26 +161,28 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
     background.tasks.spawn(registry.clone().keep_counting(background.stop.clone()));
     let pace = Pace::for_lease(config.replicas.lease);
     background.tasks.spawn(keep_swept(registry.clone(), pace, entropy.clone(), background.stop.clone()));
-    background.spawn_upkeep();
+    background.spawn_upkeep(registry.clone());
 
     let draining = Arc::new(AtomicBool::new(false));
-    let public_routes = http::public_routes(&PublicState::new(registry.clone(), config));
+    let public_state = PublicState::new(registry.clone(), config);
+    let public_routes = http::public_routes(&public_state);
     let internal_routes = http::internal_routes(&InternalState {
         registry: registry.clone(),
         admin: admin.map(Arc::new),
         peers: load_peers(config)?.map(Arc::new),
         draining: draining.clone(),
     });
-    let listener = |name, socket, certificates, routes| Listener {
+    let listener = |name, socket, certificates, routes, at_once| Listener {
         name,
         socket,
         certificates,
-        service: layers::wrap(routes, name, config.limits.body_read, entropy.clone()),
+        service: layers::wrap(routes, at_once, name, config.limits.body_read, entropy.clone()),
         connections_max: config.limits.connections_max,
         header_read: config.limits.header_read,
+        write_stall: config.limits.write_stall,
     };
-    let public = listener("public", public_socket, public_certificates, public_routes);
-    let internal = listener("internal", internal_socket, internal_certificates, internal_routes);
+    let public = listener("public", public_socket, public_certificates, public_routes, Some(public_state));
+    let internal = listener("internal", internal_socket, internal_certificates, internal_routes, None);
     let address = |listener: &Listener, key, config: &config::Listener| {
         listener.address().map_err(|source| StartError::Listen { address: config.listen, key, source })
     };
@@ -213,8 +219,13 @@ pub fn replication(config: &Config, internal_port: Option<u16>) -> Result<Replic
         (Some(host), Some(port)) => format!("{host}:{port}"),
         _ => address,
     };
-    let settings =
-        Settings { lease: config.replicas.lease, mode: config.replicas.mode, address, ..Settings::default() };
+    let settings = Settings {
+        lease: config.replicas.lease,
+        mode: config.replicas.mode,
+        address,
+        entries_bytes_max: config.cache.index_bytes,
+        ..Settings::default()
+    };
     Ok(Replication { settings, peers, time: Monotonic::system() })
 }
 
@@ -246,10 +257,11 @@ impl Background {
         Self { proof: stop.child_token(), stop, tasks: TaskTracker::new() }
     }
 
-    fn spawn_upkeep(&self) {
+    fn spawn_upkeep(&self, registry: Arc<Registry>) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             while stop.run_until_cancelled(tokio::time::sleep(UPKEEP_EVERY)).await.is_some() {
+                registry.report_kept();
                 metrics::upkeep();
             }
         });

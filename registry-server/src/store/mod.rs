@@ -34,6 +34,7 @@ pub mod s3;
 pub mod s3_server;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -72,6 +73,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes an object; success too if it was not there.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
+
+    /// A URL at which anybody may get this object until `valid` is over, without a credential. `None`: this store hands out none.
+    async fn presign_get(&self, _key: &Key, _valid: Duration) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
 
     /// Where the bytes are, in words for logs and errors: "bucket `crates` at https://…", "directory /var/lib/…". No secrets.
     fn location(&self) -> String;
@@ -212,6 +218,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         (**self).delete(key).await
+    }
+
+    async fn presign_get(&self, key: &Key, valid: Duration) -> Result<Option<String>, StoreError> {
+        (**self).presign_get(key, valid).await
     }
 
     fn location(&self) -> String {

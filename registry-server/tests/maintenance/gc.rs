@@ -52,7 +52,8 @@ impl Place {
 }
 
 async fn download(registry: &Registry, place: &Place, krate: &str, version: &str) -> Result<(), RegistryError> {
-    registry.download(&place.ann, &name(krate), &version.parse().unwrap()).await.map(drop)
+    let download = registry.download(&place.ann, &name(krate), &version.parse().unwrap()).await?;
+    registry.content(&download, None).await.map(drop)
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,6 +46,7 @@ impl S3sFs {
             bucket: "registry".to_owned(),
             region: "us-east-1".to_owned(),
             endpoint: Some(self.endpoint.clone()),
+            public_endpoint: None,
             prefix: KeyPrefix::default(),
             force_path_style: true,
             ca_bundle_file: None,

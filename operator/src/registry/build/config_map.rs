@@ -10,6 +10,7 @@ use super::pod::{CA_FILE, CREDENTIALS_DIRECTORY, DATA_DIRECTORY, INTERNAL_DIRECT
 use crate::crd::registry::Visibility;
 use crate::names::{ChildNames, INTERNAL_PORT, PUBLIC_PORT, internal_dns_names};
 use crate::registry::internal::{ADMIN_TOKEN, CERTIFICATE, PEER_TOKEN, PRIVATE_KEY, TRUSTED};
+use crate::registry::memory::{self, Shares};
 use crate::registry::spool;
 use crate::registry::validate::{DRAIN_SECONDS, Storage, ValidatedRegistry};
 
@@ -38,6 +39,8 @@ struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     replicas: Option<Replicas>,
     access: Access,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<Cache>,
     limits: Limits,
     log: Log,
 }
@@ -97,6 +100,12 @@ struct Replicas {
 #[derive(Serialize)]
 struct Access {
     visibility: &'static str,
+}
+
+#[derive(Serialize)]
+struct Cache {
+    index_bytes: i64,
+    download_bytes: i64,
 }
 
 #[derive(Serialize)]
@@ -162,6 +171,8 @@ impl Config {
                     Visibility::Public => "public",
                 },
             },
+            cache: memory::shares(&registry.limits)
+                .map(|Shares { index_bytes, download_bytes }| Cache { index_bytes, download_bytes }),
             limits: Limits {
                 crate_bytes_max: limits.crate_bytes_max,
                 unpacked_bytes_max: limits.unpacked_bytes_max,

@@ -24,7 +24,7 @@ const RUN_DEADLINE_SECS: i64 = 12 * 3600;
 /// Exit statuses of `supercargo-registry` that another attempt does not change: a wrong configuration, and something found.
 const FINAL_STATUSES: [i32; 2] = [2, 3];
 
-pub(super) fn fsck(registry: &ValidatedRegistry) -> Option<CronJob> {
+pub(super) fn fsck(registry: &ValidatedRegistry) -> Option<Box<CronJob>> {
     let spec = &registry.maintenance.fsck;
     let mut args = vec!["fsck".to_owned()];
     args.extend(spec.deep.then(|| "--deep".to_owned()));
@@ -33,7 +33,7 @@ pub(super) fn fsck(registry: &ValidatedRegistry) -> Option<CronJob> {
     cron_job(registry, &names.fsck(), spec.schedule.as_deref(), spec.suspend, args)
 }
 
-pub(super) fn gc(registry: &ValidatedRegistry) -> Option<CronJob> {
+pub(super) fn gc(registry: &ValidatedRegistry) -> Option<Box<CronJob>> {
     let spec = &registry.maintenance.gc;
     let args = vec!["gc".to_owned(), format!("--dry-run={}", spec.dry_run)];
     let names = ChildNames::of(&registry.name);
@@ -64,8 +64,9 @@ fn cron_job(
     schedule: Option<&str>,
     suspend: bool,
     args: Vec<String>,
-) -> Option<CronJob> {
-    matches!(registry.storage, Storage::S3(_)).then(|| CronJob {
+) -> Option<Box<CronJob>> {
+    let Storage::S3(_) = registry.storage else { return None };
+    Some(Box::new(CronJob {
         metadata: metadata(registry, name),
         spec: Some(CronJobSpec {
             schedule: schedule.map_or_else(|| nightly(registry, &args[0]), str::to_owned),
@@ -81,7 +82,7 @@ fn cron_job(
             },
         }),
         ..CronJob::default()
-    })
+    }))
 }
 
 fn job(registry: &ValidatedRegistry, args: Vec<String>) -> JobSpec {

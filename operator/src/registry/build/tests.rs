@@ -53,8 +53,8 @@ fn yaml(resources: Resources<Prepared>) -> String {
     add(Some(&deployment));
     add(disruption_budget.as_ref().map(|o| o as _));
     add(maintenance_policy.as_ref().map(|o| o as _));
-    add(fsck.as_ref().map(|o| o as _));
-    add(gc.as_ref().map(|o| o as _));
+    add(fsck.as_deref().map(|o| o as _));
+    add(gc.as_deref().map(|o| o as _));
     all
 }
 

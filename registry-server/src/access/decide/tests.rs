@@ -1,5 +1,7 @@
 //! The whole decision as one table: every action, on every kind of crate, by every kind of caller.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::access::{CratePattern, Grant, TokenSecret};
 
@@ -12,7 +14,13 @@ fn at(text: &str) -> Timestamp {
 fn token(user: &str, grants: Vec<Grant>) -> Principal {
     use rand::SeedableRng;
     let hash = TokenSecret::generate(&mut rand::rngs::StdRng::seed_from_u64(1)).hash();
-    Principal::Token(TokenPrincipal { hash, user: user.parse().unwrap(), grants, expires_at: None, revoked_at: None })
+    Principal::Token(Arc::new(TokenPrincipal {
+        hash,
+        user: user.parse().unwrap(),
+        grants,
+        expires_at: None,
+        revoked_at: None,
+    }))
 }
 
 fn owned_by(owners: &[&str]) -> BTreeSet<Owner> {
@@ -118,10 +126,11 @@ fn a_pattern_holds_for_every_verb_beside_it() {
 fn a_token_that_has_ended_may_nothing() {
     let mine = owned_by(&["ann"]);
     let with = |expires: Option<&str>, revoked: Option<&str>| {
-        let Principal::Token(mut bearer) = token("ann", vec![Grant::on_all(Verb::ALL)]) else { panic!() };
+        let Principal::Token(bearer) = token("ann", vec![Grant::on_all(Verb::ALL)]) else { panic!() };
+        let mut bearer = TokenPrincipal::clone(&bearer);
         bearer.expires_at = expires.map(at);
         bearer.revoked_at = revoked.map(at);
-        Principal::Token(bearer)
+        Principal::Token(Arc::new(bearer))
     };
     let ended = ["401", "401", "401", "401"];
     let ok = ["ok", "ok", "ok", "ok"];

@@ -34,7 +34,7 @@ fn seen(head: &Head) -> Arc<Seen> {
 
 /// A member since 0 ms, with `a` at rev 5 and `b` at rev 7 in memory.
 fn member() -> (Memory<u64>, Head) {
-    let mut memory = Memory::new(false, LEASE, 100_000, Rules::default());
+    let mut memory = Memory::new(false, LEASE, 100_000, RING, Rules::default());
     memory.serve_registry("r", at(0));
     let mut head = Head::empty("r").next(op(1), "r");
     let epoch = memory.lease_mut().offer(&mut head, "a:1", epoch(1)).expect("it joins");
@@ -111,7 +111,7 @@ fn another_registry_behind_the_store_is_another_memory() {
 
 #[test]
 fn one_process_alone_needs_no_lease() {
-    let mut memory = Memory::new(true, LEASE, 100_000, Rules::default());
+    let mut memory = Memory::new(true, LEASE, 100_000, RING, Rules::default());
     assert!(memory.keep(&key("a"), state(5, 0)));
     assert_eq!(memory.get(&key("a"), at(1_000_000)), Lookup::Hit(5));
     memory.entries().announce(&key("a"), 6);

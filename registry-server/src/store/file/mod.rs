@@ -23,8 +23,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt as _;
-use tokio_util::io::ReaderStream;
 
 pub use self::lock::OpenError;
 use self::tree::{Opened, Tree};
@@ -37,7 +35,7 @@ use super::{
 /// Objects up to this length are read in one go.
 const WHOLE_BYTES_MAX: u64 = 256 * 1024;
 /// Chunk of longer ones.
-const CHUNK_BYTES: usize = 128 * 1024;
+const CHUNK_BYTES: usize = 512 * 1024;
 
 /// Objects as files in a directory. Clones share the directory and its lock.
 #[derive(Debug, Clone)]
@@ -135,9 +133,19 @@ fn body_of(opened: Opened) -> Result<ObjectBody, StoreError> {
     Ok(ObjectBody::new(len, chunks(file)))
 }
 
+/// Each chunk is read in one go, straight into the memory that is handed on.
 fn chunks(file: File) -> impl futures::Stream<Item = Result<Bytes, StoreError>> + Send + 'static {
-    ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK_BYTES)
-        .map(|chunk| chunk.map_err(|err| read_error(&err)))
+    futures::stream::try_unfold(file, |file| async move {
+        let read = tokio::task::spawn_blocking(move || {
+            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+            let count = (&file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk);
+            count.map(|count| (count > 0).then(|| (Bytes::from(chunk), file)))
+        });
+        match read.await {
+            Ok(read) => read.map_err(|err| read_error(&err)),
+            Err(err) => Err(read_error(&std::io::Error::other(err))),
+        }
+    })
 }
 
 fn read_error(err: &std::io::Error) -> StoreError {

@@ -19,6 +19,8 @@ pub struct S3Config {
     pub region: String,
     /// The server's URL (`https://minio.storage:9000`). None: AWS, by region.
     pub endpoint: Option<String>,
+    /// The server's URL as those reach it who are sent there for large objects. None: nobody is.
+    pub public_endpoint: Option<String>,
     /// What the registry's keys are put below.
     pub prefix: KeyPrefix,
     /// Whether the bucket is the first part of the path (`https://host/bucket/key`) instead of the host name. Servers without wildcard
@@ -125,7 +127,10 @@ impl S3Config {
         if self.region.is_empty() {
             return Err(S3ConfigError::Region);
         }
-        self.endpoint.as_deref().map_or(Ok(()), check_endpoint)
+        for endpoint in [&self.endpoint, &self.public_endpoint].into_iter().flatten() {
+            check_endpoint(endpoint)?;
+        }
+        Ok(())
     }
 
     /// The endpoint, for messages.

@@ -12,9 +12,11 @@ mod client;
 mod config;
 mod credentials;
 mod halves;
+mod presign;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -43,6 +45,8 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct S3Store {
     client: Client,
+    /// As others reach the server, to sign URLs for them.
+    public: Option<Client>,
     config: Arc<S3Config>,
     directory: Option<DirectoryCredentials>,
     /// Whether ETags go into conditions without quotes; shared with the witnesses. See [`EtagDialect`].
@@ -59,7 +63,11 @@ impl S3Store {
         config.check()?;
         let directory = config.credentials.directory();
         let client = Box::pin(client::build(&config, directory.as_ref(), 0)).await?;
-        Ok(Self { client, config: Arc::new(config), directory, bare_etags: Arc::default() })
+        let public = config
+            .public_endpoint
+            .as_ref()
+            .map(|endpoint| Client::from_conf(client.config().to_builder().endpoint_url(endpoint).build()));
+        Ok(Self { client, public, config: Arc::new(config), directory, bare_etags: Arc::default() })
     }
 
     /// Looks at everything that the configuration names without sending anything; also at the credentials of a mounted Secret, which a
@@ -230,6 +238,10 @@ impl Store for S3Store {
             Err(failure) if failure.is_no_object() => Ok(()),
             Err(failure) => Err(failure.into_error()),
         }
+    }
+
+    async fn presign_get(&self, key: &Key, valid: Duration) -> Result<Option<String>, StoreError> {
+        self.presign(key, valid).await
     }
 
     fn location(&self) -> String {

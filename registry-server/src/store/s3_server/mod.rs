@@ -172,6 +172,7 @@ impl S3Server {
             bucket: BUCKET.to_owned(),
             region: "us-east-1".to_owned(),
             endpoint: Some(self.endpoint()),
+            public_endpoint: None,
             prefix: KeyPrefix::default(),
             force_path_style: true,
             ca_bundle_file: None,
