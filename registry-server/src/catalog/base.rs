@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use memchr::memmem::Finder;
+
 use super::fit::{Place, Score, Texts};
 use super::query::Word;
 use super::row::Row;
@@ -15,11 +17,11 @@ use super::row::Row;
 pub struct Base {
     /// The stored lines, with their ends.
     lines: Arena,
-    /// The canonical names, in order, each with a line feed.
+    /// The canonical names, in order, each after a line feed.
     names: Arena,
     /// Seconds of the last changes.
     updated: Vec<i64>,
-    /// All words that occur, each with a line feed.
+    /// All words that occur, each after a line feed.
     words: Arena,
     /// For each word the rows with it: the distance from the row before and the place in two bits, as a number of seven bits per byte.
     rows: Arena,
@@ -38,10 +40,10 @@ impl Arena {
         self.ends.push(self.bytes.len());
     }
 
-    /// The same with a line feed, which nothing that is searched for contains.
+    /// The same after a line feed, which no word contains.
     fn push_line(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
-        self.push(b"\n");
+        self.bytes.push(b'\n');
+        self.push(text.as_bytes());
     }
 
     fn len(&self) -> usize {
@@ -56,10 +58,14 @@ impl Arena {
         &self.bytes[self.start(index)..self.ends[index]]
     }
 
-    /// Calls `found` with each string in which `word` fits, once, in their order.
+    /// Calls `found` with each line in which `word` fits, at least once.
     fn each_with(&self, word: &Word, mut found: impl FnMut(usize)) {
+        word.finders().iter().for_each(|finder| self.each_of(finder, &mut found));
+    }
+
+    fn each_of(&self, finder: &Finder<'_>, found: &mut impl FnMut(usize)) {
         let mut next = 0;
-        for place in word.places(&self.bytes) {
+        for place in finder.find_iter(&self.bytes) {
             if next > 0 && place < self.ends[next - 1] {
                 continue;
             }
@@ -98,15 +104,19 @@ impl Base {
             let number = u32::try_from(number).expect("fewer than four billion crates");
             let texts = Texts::of(&row);
             base.lines.push(&row.to_line());
-            base.names.push_line(&texts.name);
+            base.names.push_line(texts.name());
             base.updated.push(row.updated_at.as_second());
-            for (place, word) in texts.words {
-                let known = numbers.len();
-                let word = *numbers.entry(word.into_boxed_str()).or_insert_with_key(|word| {
-                    base.words.push_line(word);
-                    u32::try_from(known).expect("fewer than four billion words")
-                });
-                places.push((word, number, place as u8));
+            for (place, word) in texts.words() {
+                let of_word = match numbers.get(word) {
+                    Some(number) => *number,
+                    None => {
+                        base.words.push_line(word);
+                        let of_word = u32::try_from(numbers.len()).expect("fewer than four billion words");
+                        numbers.insert(word.into(), of_word);
+                        of_word
+                    }
+                };
+                places.push((of_word, number, place as u8));
             }
         }
         drop(numbers);
@@ -162,8 +172,7 @@ impl Base {
 
     /// Its canonical name.
     pub fn name(&self, index: usize) -> &str {
-        let line = self.names.get(index);
-        str::from_utf8(&line[..line.len() - 1]).expect("names are ASCII")
+        str::from_utf8(&self.names.get(index)[1..]).expect("names are ASCII")
     }
 
     /// When it changed last, in seconds.
@@ -175,6 +184,11 @@ impl Base {
     pub(super) fn find(&self, name: &str) -> Result<usize, usize> {
         let at = self.lower_bound(|known| known < name);
         if at < self.len() && self.name(at) == name { Ok(at) } else { Err(at) }
+    }
+
+    /// Where the row with this canonical name stands, or would stand.
+    pub(super) fn place(&self, name: &str) -> usize {
+        self.find(name).unwrap_or_else(|place| place)
     }
 
     fn lower_bound(&self, is_before: impl Fn(&str) -> bool) -> usize {

@@ -29,9 +29,12 @@ impl Score {
         Self(best.max(u16::from(place)) << 8 | (sum + u16::from(place)))
     }
 
-    /// As a number that grows with it.
-    pub(super) fn number(self) -> u64 {
-        u64::from(self.0)
+    /// How many different ones there may be.
+    pub(super) const COUNT: usize = (Place::WholeName as usize + 1) << 8;
+
+    /// As a number that grows with it, below [`Score::COUNT`].
+    pub(super) fn number(self) -> usize {
+        usize::from(self.0)
     }
 
     pub(super) fn is_some(self) -> bool {
@@ -39,21 +42,35 @@ impl Score {
     }
 }
 
-/// The texts of a row in the form in which they are compared.
+/// The texts of a row in the form in which they are compared: lines of one word each, which begin with a line feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Texts {
-    pub(super) name: String,
-    /// The words of keywords, categories and description, each with its place.
-    pub(super) words: Vec<(Place, String)>,
+    name: String,
+    /// The best place first.
+    words: [(Place, String); 3],
 }
 
 impl Texts {
     pub(super) fn of(row: &Row) -> Self {
-        let lists = [(Place::Keyword, &row.keywords), (Place::Category, &row.categories)];
-        let listed = lists.into_iter().flat_map(|(place, texts)| texts.iter().map(move |text| (place, text.as_str())));
-        let all = listed.chain(row.description.iter().map(|text| (Place::Description, text.as_str())));
-        let words = all.flat_map(|(place, text)| words(text).map(move |word| (place, word))).collect();
-        Self { name: row.canonical().as_str().to_owned(), words }
+        let lines = |texts: &mut dyn Iterator<Item = &String>| {
+            texts.flat_map(|text| words(text)).fold(String::new(), |lines, word| lines + "\n" + &word)
+        };
+        let words = [
+            (Place::Keyword, lines(&mut row.keywords.iter())),
+            (Place::Category, lines(&mut row.categories.iter())),
+            (Place::Description, lines(&mut row.description.iter())),
+        ];
+        Self { name: format!("\n{}", row.canonical()), words }
+    }
+
+    /// The canonical name.
+    pub(super) fn name(&self) -> &str {
+        &self.name[1..]
+    }
+
+    /// All words but the name, each with its place.
+    pub(super) fn words(&self) -> impl Iterator<Item = (Place, &str)> {
+        self.words.iter().flat_map(|(place, lines)| lines.split('\n').skip(1).map(move |word| (*place, word)))
     }
 
     /// How well they fit; `None` if a word fits nowhere.
@@ -62,11 +79,11 @@ impl Texts {
     }
 
     fn place(&self, word: &Word) -> Option<Place> {
-        let inside = || self.words.iter().filter(|(_, text)| word.fits(text.as_bytes())).map(|(place, _)| *place).max();
+        let inside = || self.words.iter().find(|(_, lines)| word.fits(lines)).map(|(place, _)| *place);
         match () {
-            () if self.name == word.text => Some(Place::WholeName),
-            () if self.name.starts_with(&word.text) => Some(Place::NameStart),
-            () if word.fits(self.name.as_bytes()) => Some(Place::Name),
+            () if self.name() == word.text => Some(Place::WholeName),
+            () if self.name().starts_with(&word.text) => Some(Place::NameStart),
+            () if word.fits(&self.name) => Some(Place::Name),
             () => inside(),
         }
     }

@@ -8,7 +8,7 @@ pub const TEXT_BYTES_MAX: usize = 256;
 pub const WORDS_MAX: usize = 16;
 /// Most hits on a page, as on crates.io.
 pub const PER_PAGE_MAX: usize = 100;
-/// A word of fewer bytes fits only where a word begins: in the middle it would fit everywhere.
+/// A word of fewer bytes fits only where a word begins, or after a `-` or `_`: in the middle it would fit everywhere.
 const ANYWHERE_BYTES_MIN: usize = 3;
 
 /// The order of the hits. Those that are alike stand in the order of their names.
@@ -51,7 +51,8 @@ pub struct Query {
 #[derive(Debug, Clone)]
 pub(super) struct Word {
     pub(super) text: String,
-    finder: Finder<'static>,
+    /// What is looked for in lines: the word, or for a short one the ways in which it may begin.
+    finders: Vec<Finder<'static>>,
 }
 
 /// Why that is no search, in a user's words.
@@ -107,23 +108,24 @@ impl Query {
 
 impl Word {
     fn new(text: String) -> Self {
-        Self { finder: Finder::new(text.as_bytes()).into_owned(), text }
+        let needles = if text.len() < ANYWHERE_BYTES_MIN {
+            vec![format!("\n{text}"), format!("_{text}")]
+        } else {
+            vec![text.clone()]
+        };
+        let finders = needles.iter().map(|needle| Finder::new(needle).into_owned()).collect();
+        Self { text, finders }
     }
 
-    /// The places in `text` where the word fits.
-    pub(super) fn places<'t>(&'t self, text: &'t [u8]) -> impl Iterator<Item = usize> + 't {
-        let anywhere = self.text.len() >= ANYWHERE_BYTES_MIN;
-        self.finder.find_iter(text).filter(move |place| anywhere || begins_word(text, *place))
+    /// What is looked for, each in the whole of the lines.
+    pub(super) fn finders(&self) -> &[Finder<'static>] {
+        &self.finders
     }
 
-    /// Whether it fits anywhere in `text`.
-    pub(super) fn fits(&self, text: &[u8]) -> bool {
-        self.places(text).next().is_some()
+    /// Whether it fits anywhere in lines, each of which begins with a line feed.
+    pub(super) fn fits(&self, lines: &str) -> bool {
+        self.finders.iter().any(|finder| finder.find(lines.as_bytes()).is_some())
     }
-}
-
-fn begins_word(text: &[u8], place: usize) -> bool {
-    place.checked_sub(1).is_none_or(|before| text[before].is_ascii() && !text[before].is_ascii_alphanumeric())
 }
 
 /// The words of a text, in the form in which they are compared: lower case, `-` as `_` (in names the two are one), without the punctuation
@@ -148,9 +150,9 @@ mod tests {
 
     #[test]
     fn a_short_word_fits_where_a_word_begins() {
-        let fits = |word: &str, text: &str| Word::new(word.to_owned()).fits(text.as_bytes());
-        assert!(fits("io", "tokio_io") && fits("io", "io") && !fits("io", "tokio") && !fits("io", "é\u{e9}io"));
-        assert!(fits("oki", "tokio"));
+        let fits = |word: &str, lines: &str| Word::new(word.to_owned()).fits(lines);
+        assert!(fits("io", "\na\ntokio_io") && fits("io", "\nio") && !fits("io", "\ntokio"));
+        assert!(fits("oki", "\ntokio"));
     }
 
     #[test]

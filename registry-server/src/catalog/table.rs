@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::base::Base;
-use super::fit::{Score, Texts};
+use super::fit::Texts;
 use super::query::{Query, Sort};
 use super::row::Row;
 use crate::krate::Canonical;
+
+mod fitting;
+
+use self::fitting::{Fitting, Place};
 
 /// What a search finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,8 @@ struct Changed {
     row: Arc<Row>,
     texts: Texts,
     downloads: u64,
+    /// How many rows of the base have a smaller name.
+    before: usize,
 }
 
 /// All rows as they were at one moment.
@@ -52,9 +58,6 @@ pub struct Snapshot {
     gone: BTreeSet<usize>,
     changed: BTreeMap<Canonical, Arc<Row>>,
 }
-
-/// A row in a result: what it is sorted by, and where it is.
-type Candidate = (u64, u64, u64);
 
 impl From<Base> for Table {
     fn from(base: Base) -> Self {
@@ -88,8 +91,8 @@ impl Table {
         let name = row.canonical();
         let before = self.changed.get(&name).map(|changed| changed.downloads);
         let downloads = before.unwrap_or_else(|| self.hide(&name).map_or(0, |index| self.downloads[index]));
-        let texts = Texts::of(&row);
-        self.changed.insert(name, Changed { row: Arc::new(row), texts, downloads });
+        let (texts, before) = (Texts::of(&row), self.base.place(name.as_str()));
+        self.changed.insert(name, Changed { row: Arc::new(row), texts, downloads, before });
     }
 
     /// Takes a row out.
@@ -135,6 +138,9 @@ impl Table {
                 hide(name.as_str());
             }
         }
+        for (name, changed) in &mut self.changed {
+            changed.before = base.place(name.as_str());
+        }
         (self.base, self.downloads, self.gone) = (Arc::new(base), downloads, gone);
     }
 
@@ -157,44 +163,21 @@ impl Table {
 
     /// The rows that fit, of those that `readable` lets through (`None`: all of them).
     pub fn search(&self, query: &Query, readable: Option<&dyn Fn(&str) -> bool>) -> Found {
-        let mut candidates = self.candidates(query, readable);
-        let total = candidates.len();
-        let page = page_of(&mut candidates, query.skip, query.take);
-        let hits = page.iter().map(|(.., order)| self.hit(*order)).collect();
-        Found { hits, total }
+        let fitting = Fitting::of(self, &query.words, readable);
+        let (total, page) = match query.sort {
+            _ if query.words.is_empty() && query.sort == Sort::Relevance => fitting.by_name(query),
+            Sort::Alphabetic => fitting.by_name(query),
+            Sort::Relevance => fitting.by_score(query),
+            Sort::Downloads | Sort::RecentUpdates => fitting.by_number(query),
+        };
+        Found { hits: page.into_iter().map(|place| self.hit(place)).collect(), total }
     }
 
-    fn candidates(&self, query: &Query, readable: Option<&dyn Fn(&str) -> bool>) -> Vec<Candidate> {
-        let may_read = |name: &str| readable.is_none_or(|readable| readable(name));
-        let mut candidates = Vec::new();
-        let scores = (!query.words.is_empty()).then(|| self.base.scores(&query.words));
-        let mut gone = self.gone.iter().peekable();
-        for index in 0..self.base.len() {
-            if gone.next_if(|gone| **gone == index).is_some() {
-                continue;
-            }
-            let score = scores.as_ref().map(|scores| scores[index]);
-            if score.is_none_or(Score::is_some) && may_read(self.base.name(index)) {
-                let order = order_in_base(index);
-                candidates.push(candidate(query, score, self.downloads[index], self.base.updated(index), order));
-            }
-        }
-        for (number, (name, changed)) in self.changed.iter().enumerate() {
-            let score = if query.words.is_empty() { None } else { changed.texts.score(&query.words) };
-            if (score.is_some() || query.words.is_empty()) && may_read(name.as_str()) {
-                let order = order_between(self.base.find(name.as_str()).unwrap_or_else(|at| at), number);
-                let updated = changed.row.updated_at.as_second();
-                candidates.push(candidate(query, score, changed.downloads, updated, order));
-            }
-        }
-        candidates
-    }
-
-    fn hit(&self, order: u64) -> Hit {
-        match place_of(order) {
-            Ok(index) => Hit { row: self.base.row(index), downloads: self.downloads[index] },
-            Err(number) => {
-                let changed = self.changed.values().nth(number).expect("a candidate made from it");
+    fn hit(&self, place: Place) -> Hit {
+        match place {
+            Place::Base(index) => Hit { row: self.base.row(index), downloads: self.downloads[index] },
+            Place::Changed(number) => {
+                let changed = self.changed.values().nth(number).expect("a place in it");
                 Hit { row: (*changed.row).clone(), downloads: changed.downloads }
             }
         }
@@ -230,49 +213,6 @@ impl Snapshot {
             Some(self.base.row(index - 1))
         })
     }
-}
-
-/// Where rows stand among each other: a row of the base between the changed ones before and after it.
-fn order_in_base(index: usize) -> u64 {
-    (index as u64 * 2 + 1) << 32
-}
-
-fn order_between(index: usize, number: usize) -> u64 {
-    (index as u64 * 2) << 32 | number as u64
-}
-
-/// Back again: a row of the base, or the number of a changed one.
-fn place_of(order: u64) -> Result<usize, usize> {
-    let (place, number) = (order >> 32, order & u64::from(u32::MAX));
-    if place % 2 == 1 { Ok((place / 2) as usize) } else { Err(number as usize) }
-}
-
-/// What comes first is smaller.
-fn candidate(query: &Query, score: Option<Score>, downloads: u64, updated: i64, order: u64) -> Candidate {
-    // Shifted so that the order of signed numbers is kept.
-    let newest_first = |seconds: i64| !(seconds as u64 ^ 1 << 63);
-    match (query.sort, score) {
-        (Sort::Relevance, Some(score)) => (!score.number(), !downloads, order),
-        (Sort::Relevance, None) | (Sort::Alphabetic, _) => (0, 0, order),
-        (Sort::Downloads, _) => (!downloads, 0, order),
-        (Sort::RecentUpdates, _) => (newest_first(updated), 0, order),
-    }
-}
-
-/// The candidates on one page, in order, without sorting all the others.
-fn page_of(candidates: &mut [Candidate], skip: usize, take: usize) -> &[Candidate] {
-    let skip = skip.min(candidates.len());
-    if skip > 0 && skip < candidates.len() {
-        candidates.select_nth_unstable(skip);
-    }
-    let rest = &mut candidates[skip..];
-    let take = take.min(rest.len());
-    if take > 0 && take < rest.len() {
-        rest.select_nth_unstable(take);
-    }
-    let page = &mut rest[..take];
-    page.sort_unstable();
-    page
 }
 
 #[cfg(test)]
