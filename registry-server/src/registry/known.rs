@@ -225,7 +225,7 @@ fn files_of(record: &Record) -> Box<[File]> {
         }
         _ => None,
     };
-    let file = |(version, stored): (&Version, &crate::krate::record::VersionRecord)| File {
+    let file = |(version, stored): (&Version, &Arc<crate::krate::record::VersionRecord>)| File {
         version: version.clone(),
         bytes: stored.size,
         id: id(version, &stored.blob),

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use std::borrow::Cow;
+
 use super::authorise::actor;
 use super::commit::{Commit, Decision, Shown};
 use super::documents::Versioned;
@@ -75,8 +77,9 @@ impl Registry {
         let decide = |record: Option<&Record>| self.decide_publish(&principal, actor, record, &new, &change);
 
         // What is refused or there already costs no upload to the store.
-        if let Decision::Keep(published) = decide(state.as_ref().map(|state| &*state.document))? {
-            return Ok(published);
+        let record = self.base(&principal, actor, state.as_ref().map(|state| &*state.document), &release)?;
+        if record.check_version(&new).map_err(|error| write_error(error, release.name()))? == Outcome::Unchanged {
+            return Ok(Published { warnings: release.warnings().to_vec() });
         }
         let not_after = Some(self.replica.time().now() + LASTS_MAX);
         let late = self.replica.rules().broken(Mutant::BlobAfterRecord).then(|| body.clone());
@@ -110,6 +113,23 @@ impl Registry {
         }
     }
 
+    /// The record that a version is added to, if the caller may.
+    fn base<'r>(
+        &self,
+        principal: &Principal,
+        actor: &Owner,
+        record: Option<&'r Record>,
+        release: &Release,
+    ) -> Result<Cow<'r, Record>, RegistryError> {
+        let name = release.name();
+        self.authorise(principal, Action::Publish, name, publishers(record))?;
+        Ok(match record {
+            Some(record) if record.is_vacant() => Cow::Owned(record.claimed(name.clone(), [actor.clone()].into())),
+            Some(record) => Cow::Borrowed(record),
+            None => Cow::Owned(Record::new(name.clone(), [actor.clone()].into())),
+        })
+    }
+
     fn decide_publish(
         &self,
         principal: &Principal,
@@ -119,12 +139,7 @@ impl Registry {
         change: &Change,
     ) -> Result<Decision<Record, Published>, RegistryError> {
         let name = new.release.name();
-        self.authorise(principal, Action::Publish, name, publishers(record))?;
-        let mut record = match record {
-            Some(record) if record.is_vacant() => record.claimed(name.clone(), [actor.clone()].into()),
-            Some(record) => record.clone(),
-            None => Record::new(name.clone(), [actor.clone()].into()),
-        };
+        let mut record = self.base(principal, actor, record, new.release)?.into_owned();
         let published = Published { warnings: new.release.warnings().to_vec() };
         Ok(match record.insert_version(new, change).map_err(|error| write_error(error, name))? {
             Outcome::Changed => Decision::Write(record, published),

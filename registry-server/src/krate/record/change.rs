@@ -1,12 +1,15 @@
 //! Changes of a record. Each checks everything first, then changes everything: on an error the record is as it was.
 
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::{OPS_MAX, OWNERS_MAX, Op, OpId, OpKind, RECORD_BYTES_MAX, Record, RecordError, VersionRecord, gzip};
+use super::{
+    OPS_MAX, OWNERS_MAX, Op, OpId, OpKind, RECORD_BYTES_MAX, Record, RecordError, VersionRecord, gzip, versions,
+};
 use crate::krate::name::NameError;
 use crate::krate::version::max_version;
 use crate::krate::{Cksum, CrateName, IndexFile, Owner, Release, Version, index};
@@ -55,6 +58,30 @@ impl Record {
     /// The name is reserved (for the first version) or spelled otherwise, the version or a twin of it is there with other
     /// bytes, the record would be too large, or is corrupt.
     pub fn insert_version(&mut self, new: &NewVersion<'_>, change: &Change) -> Result<Outcome, WriteError> {
+        let version = new.release.version();
+        if self.check_version(new)? == Outcome::Unchanged {
+            return Ok(Outcome::Unchanged);
+        }
+        let before = self.index()?;
+        let mut index = before.clone();
+        index.insert(&new.release.entry(new.cksum, change.at)).map_err(RecordError::from)?;
+
+        let mut changed = self.clone();
+        let NewVersion { size, blob, .. } = new.clone();
+        changed.versions.push(VersionRecord::new(version.clone(), blob, size, change.actor.clone(), change.at));
+        let gzip = versions::grown(&self.index_gzip, before.as_bytes(), index.as_bytes(), index.lines().len());
+        changed.set_index(index, gzip);
+        if changed.max_version() == Some(version) {
+            changed.header.about = new.release.about().clone();
+        }
+        self.commit(changed, change, OpKind::Publish, Some(version), &[])
+    }
+
+    /// Whether [`Record::insert_version`] would be a change, or why it would be refused, but for the size of the record.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_version(&self, new: &NewVersion<'_>) -> Result<Outcome, WriteError> {
         let (name, version) = (new.release.name(), new.release.version());
         self.check_not_deleted()?;
         if self.is_vacant() {
@@ -64,22 +91,7 @@ impl Record {
             let (name, asked) = (self.header.name.clone(), name.clone());
             return Err(WriteError::Spelling { name, asked });
         }
-        if let Some(outcome) = self.same_version(version, new.cksum)? {
-            return Ok(outcome);
-        }
-        let mut index = self.index()?.clone();
-        index.insert(&new.release.entry(new.cksum, change.at)).map_err(RecordError::from)?;
-
-        let mut changed = self.clone();
-        let NewVersion { size, blob, .. } = new.clone();
-        let (publisher, at) = (change.actor.clone(), change.at);
-        let kept = VersionRecord { blob, size, publisher, at, extra: Map::new() };
-        changed.header.versions.insert(version.clone(), kept);
-        changed.set_index(index);
-        if changed.max_version() == Some(version) {
-            changed.header.about = new.release.about().clone();
-        }
-        self.commit(changed, change, OpKind::Publish, Some(version), &[])
+        Ok(self.same_version(version, new.cksum)?.unwrap_or(Outcome::Changed))
     }
 
     /// Looks for the version: is it there with these bytes?
@@ -106,7 +118,8 @@ impl Record {
             Some(false) => Ok(Outcome::Unchanged),
             Some(true) => {
                 let mut changed = self.clone();
-                changed.set_index(index);
+                let gzip = gzip::deflate(index.as_bytes());
+                changed.set_index(index, gzip);
                 let kind = if yanked { OpKind::Yank } else { OpKind::Unyank };
                 self.commit(changed, change, kind, Some(version), &[])
             }
@@ -157,12 +170,13 @@ impl Record {
         self.commit(changed, change, kind, None, &owners)
     }
 
-    fn set_index(&mut self, index: IndexFile) {
+    /// `gzip` is the member of `index`.
+    pub(super) fn set_index(&mut self, index: IndexFile, gzip: Bytes) {
         let versions = index.lines().map(|line| (&line.vers, line.yanked));
         self.header.max_version = max_version(versions).cloned();
         self.header.index_etag = index::etag(index.as_bytes());
-        self.index_gzip = gzip::deflate(index.as_bytes());
-        self.index = OnceLock::from(index);
+        self.index_gzip = gzip;
+        self.index = OnceLock::from(Arc::new(index));
     }
 
     /// Takes over what was changed, as one more `rev`.
@@ -193,8 +207,12 @@ impl Record {
             extra: Map::new(),
         });
         let index = changed.index()?;
-        changed.header.check_index(index).expect("the change keeps header and index together");
-        let bytes = changed.header.to_line().len() + index.as_bytes().len();
+        debug_assert_eq!(
+            changed.header.check_index(changed.versions.by_version(), index),
+            Ok(()),
+            "a change keeps all members together"
+        );
+        let bytes = changed.header.to_line().len() + changed.versions.len() + index.as_bytes().len();
         if bytes > RECORD_BYTES_MAX - MARK_BYTES {
             return Err(WriteError::TooLarge { name: self.header.name.clone(), bytes });
         }

@@ -1,30 +1,15 @@
 //! The first member of a record: one line of JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{OPS_MAX, Op, OpId, RecordError};
+use super::{OPS_MAX, Op, OpId, RecordError, VersionRecord};
 use crate::krate::release::About;
 use crate::krate::{CrateName, IndexFile, Owner, Version, index};
-
-/// What the record keeps of a version beside its index line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VersionRecord {
-    /// The object key of the `.crate` bytes, without the store's prefix.
-    pub blob: String,
-    /// Their length, in bytes.
-    pub size: u64,
-    /// Who published it.
-    pub publisher: Owner,
-    /// When.
-    pub at: Timestamp,
-    /// Fields of a later version.
-    #[serde(flatten)]
-    pub(super) extra: Map<String, Value>,
-}
 
 /// A crate that an administrator took away. It reads as missing; everything that it was stays in the record, so that it can come back
 /// as it was, and nobody else can publish other bytes as one of its versions.
@@ -52,7 +37,6 @@ pub(super) struct Header {
     pub(super) deleted: Option<Deletion>,
     #[serde(default)]
     pub(super) about: About,
-    pub(super) versions: BTreeMap<Version, VersionRecord>,
     pub(super) ops: Vec<Op>,
     /// Fields of a later version.
     #[serde(flatten)]
@@ -75,7 +59,6 @@ impl Header {
             max_version: None,
             deleted: None,
             about: About::default(),
-            versions: BTreeMap::new(),
             ops: Vec::new(),
             extra: Map::new(),
         }
@@ -116,28 +99,30 @@ impl Header {
             rule(op.rev <= rev || op.rev > self.rev, &|| format!("`ops` has the `rev` {} after {rev}", op.rev))?;
             rev = op.rev;
         }
-        let mut keys = self.versions.keys();
-        let twins = keys.clone().skip(1).zip(keys.by_ref()).find(|(next, this)| next.is_twin_of(this));
-        rule(twins.is_some(), &|| format!("it has a version twice: {twins:?}"))
+        Ok(())
     }
 
-    /// What holds for header and index together.
-    pub(super) fn check_index(&self, file: &IndexFile) -> Result<(), RecordError> {
+    /// What holds for all members together.
+    pub(super) fn check_index(
+        &self,
+        versions: &BTreeMap<Version, Arc<VersionRecord>>,
+        file: &IndexFile,
+    ) -> Result<(), RecordError> {
         let broken = |text: String| Err(RecordError::Rule(text));
         let etag = index::etag(file.as_bytes());
         if etag != self.index_etag {
             return broken(format!("its index has the ETag {etag}, its header says {}", self.index_etag));
         }
-        if file.lines().len() != self.versions.len() {
-            let (lines, versions) = (file.lines().len(), self.versions.len());
-            return broken(format!("its index has {lines} lines, its header {versions} versions"));
+        if file.lines().len() != versions.len() {
+            let (lines, versions) = (file.lines().len(), versions.len());
+            return broken(format!("its index has {lines} lines, its list has {versions} versions"));
         }
         for line in file.lines() {
             if line.name != self.name {
                 return broken(format!("its index is of the crate `{}`, its header of `{}`", line.name, self.name));
             }
-            if !self.versions.contains_key(&line.vers) {
-                return broken(format!("its index has the version {}, its header has not", line.vers));
+            if !versions.contains_key(&line.vers) {
+                return broken(format!("its index has the version {}, its list has not", line.vers));
             }
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! The crate record: the one object that says all there is to know about one crate, and the only commit point.
 //!
-//! Two gzip members, one after the other: a header, which is one line of JSON, then **the sparse index file byte for byte**.
-//! So `zcat` reads a record, the second member is served as it stands, and the bucket outlives this program.
+//! Three gzip members, one after the other: a header, which is one line of JSON; a line of JSON for each version; then **the sparse index
+//! file byte for byte**. So `zcat` reads a record, the last member is served as it stands, and the bucket outlives this program. The last two
+//! only grow while versions are published, so a publish costs what its own version costs, however many there are.
 //! `op` stands first in the header and is random: no two states of a record have the same bytes, and a writer whose reply
 //! was lost finds its own work. Keys that this version does not know are kept when a record is rewritten.
 //!
@@ -19,17 +20,20 @@ mod many;
 mod mark;
 mod op;
 mod tombstone;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 pub use change::{Change, NewVersion, Outcome, WriteError};
-pub use header::{Deletion, VersionRecord};
+pub use header::Deletion;
 pub use op::{Op, OpId, OpIdError, OpKind};
+pub use versions::VersionRecord;
 
 use header::Header;
+use versions::Versions;
 
 use super::index::{self, IndexError};
 use super::release::About;
@@ -46,10 +50,11 @@ pub const OWNERS_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Record {
     header: Header,
-    /// The second member as stored.
+    versions: Versions,
+    /// The last member as stored.
     index_gzip: Bytes,
-    /// The second member inflated and checked, once somebody asked.
-    index: OnceLock<IndexFile>,
+    /// The last member inflated and checked, once somebody asked.
+    index: OnceLock<Arc<IndexFile>>,
     /// What the index may inflate to.
     index_bytes_max: usize,
 }
@@ -61,7 +66,8 @@ impl Record {
         let index = IndexFile::default();
         let index_gzip = gzip::deflate(index.as_bytes());
         let header = Header::new(name, owners, index::etag(index.as_bytes()));
-        Self { header, index_gzip, index: OnceLock::from(index), index_bytes_max: RECORD_BYTES_MAX }
+        let index = OnceLock::from(Arc::new(index));
+        Self { header, versions: Versions::none(), index_gzip, index, index_bytes_max: RECORD_BYTES_MAX }
     }
 
     /// Reads a record as stored. The index lines are inflated when they are asked for.
@@ -75,31 +81,34 @@ impl Record {
     fn parse_within(object: &Bytes, bytes_max: usize) -> Result<Self, RecordError> {
         let (header, rest) =
             gzip::inflate_first(object, bytes_max).map_err(|why| RecordError::Gzip { member: "header", why })?;
-        if rest == object.len() {
-            return Err(RecordError::NoIndex);
+        let bytes_max = bytes_max - header.len();
+        let object = object.slice(rest..);
+        if object.is_empty() {
+            return Err(RecordError::Ends { after: "header" });
         }
-        let index_bytes_max = bytes_max - header.len();
+        let (versions, rest) = Versions::parse_first(&object, bytes_max)?;
+        if rest == object.len() {
+            return Err(RecordError::Ends { after: "list of versions" });
+        }
         Ok(Self {
             header: Header::parse(&header)?,
+            index_bytes_max: bytes_max - versions.len(),
+            versions,
             index_gzip: object.slice(rest..),
             index: OnceLock::new(),
-            index_bytes_max,
         })
     }
 
     /// The object to store.
     ///
     /// # Panics
-    /// If the record was neither changed nor marked since [`Record::new`], or does not read back as itself.
+    /// If the record was neither changed nor marked since [`Record::new`], or its header does not read back as itself.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
         assert!(self.header.rev > 0 || self.header.mark.is_some(), "a crate without any change is not stored");
-        let header = gzip::deflate(&self.header.to_line());
-        let object: Bytes = [header, self.index_gzip.clone()].concat().into();
-        let read = Self::parse(&object).expect("what is written reads back");
-        assert_eq!(read.header, self.header, "what is written reads back the same");
-        assert_eq!(read.index_gzip, self.index_gzip, "what is written reads back the same");
-        object
+        let line = self.header.to_line();
+        assert_eq!(Header::parse(&line).as_ref(), Ok(&self.header), "what is written reads back the same");
+        [gzip::deflate(&line), self.versions.gzip().clone(), self.index_gzip.clone()].concat().into()
     }
 
     /// Whether the crate exists for readers.
@@ -112,7 +121,7 @@ impl Record {
     /// nothing then, and whoever may publish a new crate may have it.
     #[must_use]
     pub fn is_vacant(&self) -> bool {
-        self.header.versions.is_empty()
+        self.versions.by_version().is_empty()
     }
 
     /// If an administrator deleted the crate: who, and when.
@@ -171,8 +180,8 @@ impl Record {
 
     /// All versions with what their index lines do not say.
     #[must_use]
-    pub fn versions(&self) -> &BTreeMap<Version, VersionRecord> {
-        &self.header.versions
+    pub fn versions(&self) -> &BTreeMap<Version, Arc<VersionRecord>> {
+        self.versions.by_version()
     }
 
     /// The last [`OPS_MAX`] changes, oldest first.
@@ -208,8 +217,8 @@ impl Record {
             return Ok(index);
         }
         let index = IndexFile::parse(self.inflate_index()?)?;
-        self.header.check_index(&index)?;
-        Ok(self.index.get_or_init(|| index))
+        self.header.check_index(self.versions.by_version(), &index)?;
+        Ok(self.index.get_or_init(|| Arc::new(index)))
     }
 
     /// Whether the bytes of the index, which are served as they lie there, are those that the header names. Much cheaper than
@@ -240,14 +249,25 @@ pub enum RecordError {
     /// A member does not inflate, or to too much.
     #[error("the crate record is corrupt: its {member} is not a sound gzip member: {why}")]
     Gzip {
-        /// `header` or `index`.
+        /// `header`, `list of versions` or `index`.
         member: &'static str,
         /// What is wrong.
         why: String,
     },
-    /// It ends after the header.
-    #[error("the crate record is corrupt: it ends after its header")]
-    NoIndex,
+    /// A member is missing.
+    #[error("the crate record is corrupt: it ends after its {after}")]
+    Ends {
+        /// The last member that is there.
+        after: &'static str,
+    },
+    /// The list of versions is not made of lines of JSON of this form.
+    #[error("the crate record is corrupt: line {line} of its list of versions is not readable: {why}")]
+    Versions {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
     /// It goes on after the index.
     #[error("the crate record is corrupt: {bytes} bytes follow its index")]
     Trailing {

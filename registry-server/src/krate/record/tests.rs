@@ -37,7 +37,7 @@ fn change(n: u64) -> Change {
     Change {
         op: OpId::generate(&mut StdRng::seed_from_u64(n)),
         actor: owner("ann"),
-        at: format!("2026-01-01T00:00:{n:02}Z").parse().unwrap(),
+        at: format!("2026-01-01T00:{:02}:{:02}Z", n / 60, n % 60).parse().unwrap(),
     }
 }
 
@@ -68,22 +68,34 @@ fn zcat(object: &[u8]) -> String {
     text
 }
 
+/// What the three members of a record with so many versions say.
+fn parts(text: &str, versions: usize) -> (&str, &str, &str) {
+    let (header, rest) = text.split_once('\n').unwrap();
+    let end = rest.match_indices('\n').nth(versions - 1).unwrap().0 + 1;
+    (header, &rest[..end], &rest[end..])
+}
+
+fn joined(header: &str, versions: &str, lines: &str) -> Bytes {
+    [header, versions, lines].map(|part| gzip::deflate(part.as_bytes())).concat().into()
+}
+
 /// Equal in all that is stored.
 fn assert_same(one: &Record, other: &Record) {
     assert_eq!(one.header, other.header);
+    assert_eq!((one.versions(), one.versions.gzip()), (other.versions(), other.versions.gzip()));
     assert_eq!(one.index_gzip, other.index_gzip);
     assert_eq!(one.index(), other.index());
 }
 
 #[test]
-fn zcat_prints_the_header_and_the_lines() {
+fn zcat_prints_the_header_the_versions_and_the_lines() {
     let record = sample();
     let text = zcat(&record.to_bytes());
-    let (header, lines) = text.split_once('\n').unwrap();
+    let (header, versions, lines) = parts(&text, 2);
     assert_eq!(lines.as_bytes(), record.index().unwrap().as_bytes());
     let mut inflated = Vec::new();
     flate2::read::GzDecoder::new(&record.index_gzip()[..]).read_to_end(&mut inflated).unwrap();
-    assert_eq!(inflated, lines.as_bytes(), "the second member alone is the index file");
+    assert_eq!(inflated, lines.as_bytes(), "the last member alone is the index file");
 
     // The form of the header is a promise to later versions.
     let op = |n| change(n).op.to_string();
@@ -98,10 +110,6 @@ fn zcat_prints_the_header_and_the_lines() {
         "op": op(4), "rev": 4, "name": "Foo-bar", "owners": ["ann", "bob"],
         "index_etag": index::etag(lines.as_bytes()), "max_version": "1.1.0",
         "about": { "description": "1.1.0 says", "license": "MIT" },
-        "versions": {
-            "1.0.0": { "blob": format!("v1/blob/foo_bar/1.0.0/{}-1", cksum("one")), "size": 3, "publisher": "ann", "at": "2026-01-01T00:00:01Z" },
-            "1.1.0": { "blob": format!("v1/blob/foo_bar/1.1.0/{}-2", cksum("two")), "size": 3, "publisher": "ann", "at": "2026-01-01T00:00:02Z" },
-        },
         "ops": [
             { "op": op(1), "kind": "publish", "actor": "ann", "at": "2026-01-01T00:00:01Z", "rev": 1, "vers": "1.0.0" },
             { "op": op(2), "kind": "publish", "actor": "ann", "at": "2026-01-01T00:00:02Z", "rev": 2, "vers": "1.1.0" },
@@ -110,6 +118,13 @@ fn zcat_prints_the_header_and_the_lines() {
         ],
     });
     assert_eq!(serde_json::from_str::<serde_json::Value>(header).unwrap(), expected);
+    let line = |vers, contents, n| {
+        let blob = format!("v1/blob/foo_bar/{vers}/{}-{n}", cksum(contents));
+        format!(
+            "{{\"vers\":\"{vers}\",\"blob\":\"{blob}\",\"size\":3,\"publisher\":\"ann\",\"at\":\"2026-01-01T00:00:0{n}Z\"}}\n"
+        )
+    };
+    assert_eq!(versions, line("1.0.0", "one", 1) + &line("1.1.0", "two", 2));
     let yanked: Vec<_> = lines.lines().map(|line| line.contains("\"yanked\":true")).collect();
     assert_eq!(yanked, [true, false]);
 }
@@ -230,20 +245,24 @@ fn only_the_last_changes_are_kept() {
     assert_same(&record, &Record::parse(&record.to_bytes()).unwrap());
 }
 
-/// The record with its header edited as JSON.
+/// The record with its header, and its versions as the array `versions`, edited as JSON.
 fn edited(record: &Record, edit: impl FnOnce(&mut serde_json::Value)) -> Bytes {
     let text = zcat(&record.to_bytes());
-    let (header, lines) = text.split_once('\n').unwrap();
-    let mut header = serde_json::from_str(header).unwrap();
+    let (header, versions, lines) = parts(&text, record.versions().len());
+    let mut header: serde_json::Value = serde_json::from_str(header).unwrap();
+    header["versions"] =
+        versions.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
     edit(&mut header);
-    [gzip::deflate(format!("{header}\n").as_bytes()), gzip::deflate(lines.as_bytes())].concat().into()
+    let versions = header.as_object_mut().unwrap().shift_remove("versions").unwrap();
+    let versions: String = versions.as_array().unwrap().iter().map(|version| format!("{version}\n")).collect();
+    joined(&format!("{header}\n"), &versions, lines)
 }
 
 #[test]
 fn what_later_versions_add_is_kept() {
     let object = edited(&sample(), |header| {
         header["downloads"] = json!({ "total": 7 });
-        header["versions"]["1.0.0"]["quarantine"] = json!(true);
+        header["versions"][0]["quarantine"] = json!(true);
         header["about"]["readme"] = json!("key");
         header["ops"][0]["from"] = json!("10.0.0.1");
         header["ops"][1]["kind"] = json!("import");
@@ -254,7 +273,7 @@ fn what_later_versions_add_is_kept() {
     let text = zcat(&record.to_bytes());
     let header: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     assert_eq!(header["downloads"]["total"], 7);
-    assert_eq!(header["versions"]["1.0.0"]["quarantine"], true);
+    assert!(text.lines().nth(1).unwrap().ends_with(",\"quarantine\":true}"), "{text}");
     assert_eq!(header["about"]["readme"], "key");
     assert_eq!((&header["ops"][0]["from"], &header["ops"][1]["kind"]), (&json!("10.0.0.1"), &json!("import")));
 }
@@ -269,9 +288,8 @@ fn a_mark_reserves_a_name_and_is_overtaken() {
     assert_eq!(record.mark(), None);
 
     let header = json!({ "op": mark.as_str(), "rev": 0, "name": "foo", "owners": ["ann"], "index_etag": index::etag(b""),
-        "mark": mark.as_str(), "versions": {}, "ops": [] });
-    let object: Bytes = [gzip::deflate(format!("{header}\n").as_bytes()), gzip::deflate(b"")].concat().into();
-    let mut record = Record::parse(&object).unwrap();
+        "mark": mark.as_str(), "ops": [] });
+    let mut record = Record::parse(&joined(&format!("{header}\n"), "", "")).unwrap();
     assert!(!record.is_visible());
     assert_eq!(record.index().unwrap().lines().len(), 0);
     assert_eq!(insert(&mut record, "1.0.0", "x", 1), Ok(Outcome::Changed));
@@ -301,8 +319,12 @@ fn corruption_is_told_precisely() {
         (|h| h["owners"] = json!([]), "it has no owners"),
         (|h| h["name"] = json!("9"), "must start with an ASCII letter"),
         (|h| h["op"] = json!("x"), "32 lower-case hexadecimal digits"),
-        (|h| h["versions"]["1.0.0+b"] = h["versions"]["1.0.0"].clone(), "it has a version twice"),
-        (|h| drop(h.as_object_mut().unwrap().remove("versions")), "missing field `versions`"),
+        (|h| h["versions"][1]["vers"] = json!("1.0.0+b"), "it has a version twice: 1.0.0 and 1.0.0+b"),
+        (
+            |h| h["versions"][1]["vers"] = json!("1.0.0"),
+            "line 2 of its list of versions is not readable: the version 1.0.0 is there",
+        ),
+        (|h| h["versions"][1]["blob"] = json!(1), "line 2 of its list of versions is not readable: invalid type"),
         (|h| h["ops"] = serde_json::Value::Array(vec![h["ops"][0].clone(); 65]), "it has 65 changes"),
         (
             |h| {
@@ -319,19 +341,9 @@ fn corruption_is_told_precisely() {
     // Header and index apart are sound.
     let cases: &[(fn(&mut serde_json::Value), &str)] = &[
         (|h| h["index_etag"] = json!("\"x\""), "its header says \"x\""),
-        (
-            |h| drop(h["versions"].as_object_mut().unwrap().remove("1.0.0")),
-            "its index has 2 lines, its header 1 versions",
-        ),
+        (|h| drop(h["versions"].as_array_mut().unwrap().remove(0)), "its index has 2 lines, its list has 1 versions"),
         (|h| h["name"] = json!("foo-bar"), "its index is of the crate `Foo-bar`, its header of `foo-bar`"),
-        (
-            |h| {
-                let versions = h["versions"].as_object_mut().unwrap();
-                let moved = versions.remove("1.0.0").unwrap();
-                versions.insert("1.0.1".to_owned(), moved);
-            },
-            "its index has the version 1.0.0, its header has not",
-        ),
+        (|h| h["versions"][0]["vers"] = json!("1.0.1"), "its index has the version 1.0.0, its list has not"),
     ];
     for (edit, part) in cases {
         let mut broken = Record::parse(&edited(&record, edit)).unwrap();
@@ -349,17 +361,19 @@ fn corruption_is_told_precisely() {
 #[test]
 fn damaged_objects() {
     let object = sample().to_bytes();
-    let header_end = object.len() - sample().index_gzip().len();
-    assert_eq!(Record::parse(&object.slice(..header_end)).unwrap_err(), RecordError::NoIndex);
-    for cut in (0..object.len()).filter(|cut| *cut != header_end) {
+    let versions_end = object.len() - sample().index_gzip().len();
+    let header_end = versions_end - sample().versions.gzip().len();
+    for (end, after) in [(header_end, "header"), (versions_end, "list of versions")] {
+        assert_eq!(Record::parse(&object.slice(..end)).unwrap_err(), RecordError::Ends { after });
+    }
+    for cut in (0..object.len()).filter(|cut| ![header_end, versions_end].contains(cut)) {
         let read = Record::parse(&object.slice(..cut)).and_then(|record| record.index().cloned());
         assert!(matches!(read, Err(RecordError::Gzip { .. })), "cut at {cut}: {read:?}");
     }
     let longer: Bytes = [object.clone(), Bytes::from_static(b"more")].concat().into();
     assert_eq!(Record::parse(&longer).unwrap().index().unwrap_err(), RecordError::Trailing { bytes: 4 });
     for (header, part) in [("{}", "no newline"), ("{}\n{}\n", "more than one line"), ("x\n", "expected value")] {
-        let object: Bytes = [gzip::deflate(header.as_bytes()), gzip::deflate(b"")].concat().into();
-        let error = Record::parse(&object).unwrap_err().to_string();
+        let error = Record::parse(&joined(header, "", "")).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
     let bytes = zcat(&object).len();
@@ -369,6 +383,27 @@ fn damaged_objects() {
     assert!(error.contains("its index is not a sound gzip member: it inflates to more than"), "{error}");
     let error = read(100).unwrap_err().to_string();
     assert!(error.contains("its header is not a sound gzip member: it inflates to more than 100 bytes"), "{error}");
+}
+
+#[test]
+fn what_grew_by_versions_is_what_was_made_at_once() {
+    let mut grown = new("foo");
+    for n in 0..150 {
+        assert_eq!(insert(&mut grown, &format!("1.{n}.0"), &n.to_string(), n), Ok(Outcome::Changed));
+    }
+    let read = Record::parse(&grown.to_bytes()).unwrap();
+    assert_same(&grown, &read);
+    for (member, bytes) in [
+        (grown.index_gzip(), read.index().unwrap().as_bytes()),
+        (grown.versions.gzip(), zcat(grown.versions.gzip()).as_bytes()),
+    ] {
+        let at_once = gzip::deflate(bytes).len();
+        assert!(member.len() < at_once * 3 / 2, "{} bytes, {at_once} at once", member.len());
+    }
+    // A yank in the middle compresses everything anew, and the next publish goes on from there.
+    assert_eq!(grown.set_yanked(&v("1.7.0"), true, &change(200)), Ok(Outcome::Changed));
+    assert_eq!(insert(&mut grown, "2.0.0", "two", 201), Ok(Outcome::Changed));
+    assert_same(&grown, &Record::parse(&grown.to_bytes()).unwrap());
 }
 
 /// One thing that somebody does to a crate.
