@@ -2,6 +2,7 @@
 //! one that loses updates. `cargo dev test s3-servers` builds the servers.
 
 mod bucket;
+mod sockets;
 
 use std::sync::Arc;
 

@@ -20,6 +20,7 @@
 //! - [`conformance`]: what every Cargo must be able to do with a registry, wherever that runs;
 //! - [`kube`]: a namespace of one's own, waiting by watch, and what to print when a test fails;
 //! - [`s3`]: buckets, and the S3 servers inside the cluster; [`s3_host`]: S3 servers on loopback;
+//! - [`fault_proxy`]: what a network does between them and a registry;
 //! - [`registry`]: `CargoRegistry` and `CargoToken` objects and how the host reaches what they make;
 //! - [`operator`]: the operator of the suite, and Helm;
 //! - [`volume`]: a volume for a claim;
@@ -33,6 +34,7 @@
 
 pub mod cargo;
 pub mod conformance;
+pub mod fault_proxy;
 pub mod http;
 pub mod kube;
 pub mod local;

@@ -24,9 +24,11 @@ const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// A server that runs. Its process and its directory go with this value.
 #[derive(Debug)]
 pub struct HostServer {
+    program: &'static str,
     endpoint: String,
     directory: TempDir,
-    _process: Child,
+    command: Command,
+    process: Child,
 }
 
 impl HostServer {
@@ -80,7 +82,7 @@ impl HostServer {
         Ok(folder)
     }
 
-    async fn start(program: &str, arguments: impl Fn(&Path, &str, &mut Command)) -> Result<Self> {
+    async fn start(program: &'static str, arguments: impl Fn(&Path, &str, &mut Command)) -> Result<Self> {
         let binary = tools::binary(program).await?;
         let directory = TempDir::with_prefix("supercargo-s3-").context("making a directory for an S3 server")?;
         for folder in ["buckets", "versions", "sidecar", "tmp"] {
@@ -92,27 +94,32 @@ impl HostServer {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(binary);
         arguments(directory.path(), &address, &mut command);
-        let process = environment(&mut command)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {program}"))?;
-        let mut server = Self { endpoint: format!("http://{address}"), directory, _process: process };
-        server.answers(program).await?;
+        environment(&mut command).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        let process = command.spawn().with_context(|| format!("starting {program}"))?;
+        let mut server = Self { program, endpoint: format!("http://{address}"), directory, command, process };
+        server.answers().await?;
         Ok(server)
     }
 
+    /// Kills it as `kill -9` does, and starts it again on its address and its directory.
+    ///
+    /// # Errors
+    /// It does not come back.
+    pub async fn crash(&mut self) -> Result<()> {
+        self.process.kill().await.with_context(|| format!("killing {}", self.program))?;
+        self.process = self.command.spawn().with_context(|| format!("starting {} again", self.program))?;
+        self.answers().await
+    }
+
     /// Wait for the first answer to a signed request: ports open before servers are ready.
-    async fn answers(&mut self, program: &str) -> Result<()> {
+    async fn answers(&mut self) -> Result<()> {
         let client = s3::client(&self.endpoint, ACCESS_KEY, SECRET_KEY);
         let begun = Instant::now();
         while let Err(error) = client.list_buckets().send().await {
-            let ended = self._process.try_wait()?;
+            let ended = self.process.try_wait()?;
             if ended.is_some() || begun.elapsed() > STARTS_WITHIN {
                 let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-                bail!("{program} does not answer at {} (ended: {ended:?}): {error:?}\n{log}", self.endpoint);
+                bail!("{} does not answer at {} (ended: {ended:?}): {error:?}\n{log}", self.program, self.endpoint);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
