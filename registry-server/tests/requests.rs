@@ -22,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 
 /// Operation; requests of a replica that knows the crate, or the token; requests of one that has just started.
 /// Polls of the head are a row of their own, and left out of all others. So is the entry of the audit log that follows each change.
-const TABLE: [(&str, &str, &str); 17] = [
+const TABLE: [(&str, &str, &str); 18] = [
     ("index file: 200 or 304", "none", "1 GET (crate)"),
     ("index file of a crate that is not there", "none", "1 GET (crate)"),
     ("first look at a token", "none", "1 GET (token)"),
     ("download", "1 GET (blob)", "2 GET (blob, crate)"),
+    ("the same again, of a small crate", "none", "2 GET (blob, crate)"),
     ("publish of a new crate", "4 PUT (blob, crate, crate, head)", "1 GET (crate), 4 PUT (blob, crate, crate, head)"),
     ("publish of a version", "4 PUT (blob, crate, crate, head)", "1 GET (crate), 4 PUT (blob, crate, crate, head)"),
     ("the same publish again", "none", "1 GET (crate)"),
@@ -204,6 +205,8 @@ async fn reads(meter: &mut Meter, known: &Arc<Registry>, ann: &Principal) {
         })
     };
     meter.row("download", async || download(known).await, async |fresh| download(&fresh).await).await;
+    let again = "the same again, of a small crate";
+    meter.row(again, async || download(known).await, async |fresh| download(&fresh).await).await;
     let query = Query::new("krate", None, 1, 10).unwrap();
     let search = async |registry: &Arc<Registry>| registry.search(ann, &query).await.map(drop);
     search(known).await.unwrap();
