@@ -125,21 +125,23 @@ async fn nothing_dangles(store: &Store, bucket: &str) -> Result<()> {
     let mut versions = 0;
     for key in keys.iter().filter(|key| key.starts_with("v1/crate/")) {
         let record = store.get(bucket, key).await?;
-        let mut header = String::new();
-        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&record[..]), &mut header)
-            .with_context(|| format!("unpacking the header of {key}"))?;
-        for blob in blob_keys(&serde_json::from_str(&header)?) {
-            ensure!(keys.contains(&blob), "{key} names {blob}, which is not in the bucket");
-            versions += 1;
+        let mut lines = String::new();
+        std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&record[..]), &mut lines)
+            .with_context(|| format!("unpacking {key}"))?;
+        for line in lines.lines() {
+            for blob in blob_keys(&serde_json::from_str(line)?) {
+                ensure!(keys.contains(&blob), "{key} names {blob}, which is not in the bucket");
+                versions += 1;
+            }
         }
     }
     ensure!(versions >= 50, "only {versions} versions in the records: the check does not see what it should");
     Ok(())
 }
 
-/// All texts in the header that are keys of blobs.
-fn blob_keys(header: &Value) -> Vec<String> {
-    match header {
+/// All texts in a line of a record that are keys of blobs.
+fn blob_keys(line: &Value) -> Vec<String> {
+    match line {
         Value::String(text) if text.starts_with("v1/blob/") => vec![text.clone()],
         Value::Array(items) => items.iter().flat_map(blob_keys).collect(),
         Value::Object(fields) => fields.values().flat_map(blob_keys).collect(),
