@@ -17,6 +17,9 @@ use tokio::{
 /// Longest from the start to readiness; the proof of an S3 store takes seconds.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
+/// Longest from the wish that it ends to its end.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
+
 /// A program as it runs.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -29,7 +32,7 @@ impl Process {
     /// Starts it with its output in `log` and waits until a GET of `path` at `address` is answered with 200.
     pub(crate) async fn start(mut command: Command, log: &Path, address: &str, path: &str) -> Result<Self> {
         let file = std::fs::File::create(log).with_context(|| format!("creating {}", log.display()))?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let begun = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {:?}", command.as_std().get_program()))?;
         let mut process = Self { child, log: log.to_owned(), started_in: Duration::ZERO };
@@ -60,15 +63,36 @@ impl Process {
 
     /// Ends it and waits for that.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        // nginx ends its workers on this signal; nobody here needs more time to say good-bye.
-        if let Some(pid) = self.child.id() {
-            Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
-        }
-        let ended = tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await;
-        if ended.is_err() {
+        terminate(&self.child);
+        if tokio::time::timeout(STOPS_WITHIN, self.child.wait()).await.is_err() {
             self.child.kill().await.context("stopping a program that was measured")?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Process {
+    /// Also after a failure: nginx ends its workers when it is asked to end, not when it is killed.
+    #[expect(clippy::disallowed_methods, reason = "dropping cannot await")]
+    fn drop(&mut self) {
+        terminate(&self.child);
+        let begun = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if begun.elapsed() > STOPS_WITHIN {
+                // Nothing is left to do about one that does not even die.
+                let _ = self.child.start_kill();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Asks it to end, if it has not.
+fn terminate(child: &Child) {
+    if let Some(pid) = child.id() {
+        // It may have ended this moment.
+        let _ = std::process::Command::new("kill").args(["-TERM", &pid.to_string()]).status();
     }
 }
 
