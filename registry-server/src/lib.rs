@@ -6,6 +6,7 @@
 //! - [`access`]: who may do what, one decision for every route; pure.
 //! - [`store`]: bytes under keys with conditional writes; S3, a directory, memory, faults.
 //! - [`ambient`]: the clocks and the randomness, as values.
+//! - [`rules`]: rules that tests break one at a time, to see that something notices.
 //! - [`replicas`]: equal replicas that serve from memory: the head, leases, notices.
 //! - [`catalog`]: what search knows of all crates, and how it finds; pure.
 //! - [`downloads`]: how downloads are counted once each; pure.
@@ -47,6 +48,7 @@ pub mod maintenance;
 pub mod metrics;
 pub mod registry;
 pub mod replicas;
+pub mod rules;
 pub mod server;
 pub mod store;
 pub mod telemetry;

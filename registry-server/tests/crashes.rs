@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb, Visibility};
+use supercargo_registry::access::{Principal, TokenSecret, Visibility};
 use supercargo_registry::ambient::{Clock, Entropy, Monotonic, Ticks};
 use supercargo_registry::downloads::{Rules as DownloadRules, Total};
 use supercargo_registry::registry::{Compacted, Downloads, Query, Registry, RegistryError, Replication, Storage};
@@ -24,7 +24,7 @@ use supercargo_registry::store::proof::Provable;
 use supercargo_registry::store::{
     Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Store, StoreError, list_all,
 };
-use support::crates::{audit, key, name, principal, publish_plain, record_at, shown, version};
+use support::crates::{audit, key, name, new_token, principal, publish_plain, record_at, shown, version};
 use support::replicas::{LEASE, Room, replica_over, until};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -194,15 +194,6 @@ fn secret(number: u64) -> TokenSecret {
 /// The token that a command makes, and the one that is there.
 const MADE: u64 = 501;
 const OLD: u64 = 502;
-
-fn new_token() -> NewToken {
-    NewToken {
-        user: "ci".parse().unwrap(),
-        description: String::new(),
-        grants: vec![Grant::on_all([Verb::Read])],
-        expires_at: None,
-    }
-}
 
 impl Command {
     async fn run(self, registry: &Registry, ann: &Principal) -> Result<(), RegistryError> {

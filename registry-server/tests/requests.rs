@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb};
+use supercargo_registry::access::{Principal, TokenSecret};
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::registry::{Compacted, Content, Query, Registry, RegistryError};
 use supercargo_registry::replicas::Mode;
 use supercargo_registry::store::faulty::Call;
 use supercargo_registry::store::s3_server::{Lie, Logged, S3Server};
-use support::crates::{name, principal, publish_plain, version};
+use support::crates::{name, new_token, principal, publish_plain, version};
 use support::replicas::{Bench, LEASE, Room, replica_over};
 use tokio_util::sync::CancellationToken;
 
@@ -144,15 +144,6 @@ fn missing<T: std::fmt::Debug>(result: Result<T, RegistryError>) -> Result<(), R
     match result {
         Err(RegistryError::NotFound(_)) => Ok(()),
         other => panic!("{other:?}"),
-    }
-}
-
-fn new_token() -> NewToken {
-    NewToken {
-        user: "ci".parse().unwrap(),
-        description: String::new(),
-        grants: vec![Grant::on_all([Verb::Read])],
-        expires_at: None,
     }
 }
 

@@ -1,32 +1,7 @@
 //! The rules of this module, each with the way to break it: a test that breaks one has to see the simulation notice.
 
-/// The rules that hold. The default is all of them, and without the feature `test-support` there is no other value.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Rules {
-    #[cfg(feature = "test-support")]
-    broken: Option<Mutant>,
-}
-
-impl Rules {
-    /// All rules but one.
-    #[cfg(feature = "test-support")]
-    pub const fn without(mutant: Mutant) -> Self {
-        Self { broken: Some(mutant) }
-    }
-
-    /// Whether this rule is broken, for a test.
-    #[cfg(feature = "test-support")]
-    pub(crate) fn broken(self, mutant: Mutant) -> bool {
-        self.broken == Some(mutant)
-    }
-
-    /// Never: a constant, so that nothing of a mutant is in the program.
-    #[cfg(not(feature = "test-support"))]
-    pub(crate) const fn broken(self, _: Mutant) -> bool {
-        let _ = self;
-        false
-    }
-}
+/// The rules that hold.
+pub type Rules = crate::rules::Rules<Mutant>;
 
 /// One rule broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{LazyLock, Mutex};
 
-use supercargo_registry::access::{Principal, Verb};
+use supercargo_registry::access::{Grant, NewToken, Principal, Verb};
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::krate::metadata::PublishMetadata;
 use supercargo_registry::krate::packed::Packed;
@@ -31,6 +31,16 @@ pub(crate) async fn principal(registry: &Registry, user: &str) -> Principal {
     let verbs = [Read, PublishNew, PublishUpdate, Yank, Owners];
     let token = super::mint(registry, &Entropy::from_os(), user, &verbs, &["*"]).await;
     registry.authenticate(&token).await.expect("a good token")
+}
+
+/// A token that may read, as one asks for it.
+pub(crate) fn new_token() -> NewToken {
+    NewToken {
+        user: "ci".parse().expect("a user"),
+        description: String::new(),
+        grants: vec![Grant::on_all([Verb::Read])],
+        expires_at: None,
+    }
 }
 
 /// A checked upload, as the HTTP layer makes one.
