@@ -14,12 +14,12 @@ const SCENARIOS: [(&str, &[(&str, &[&str])]); 12] = [
                     "an_outcome_that_stays_unknown_is_told_as_such_and_the_command_can_be_repeated",
                 ],
             ),
-            ("crashes.rs", &["publish_of_a_new_crate_killed_at_every_step"]),
+            ("crashes/main.rs", &["publish_of_a_new_crate_killed_at_every_step"]),
         ],
     ),
     (
         "a put that was given up lands later",
-        &[("faults.rs", &["a_write_that_lands_late_lands_once"]), ("crashes.rs", &["yank_killed_at_every_step"])],
+        &[("faults.rs", &["a_write_that_lands_late_lands_once"]), ("crashes/main.rs", &["yank_killed_at_every_step"])],
     ),
     (
         "one version, two replicas, the same bytes or others",
@@ -35,7 +35,7 @@ const SCENARIOS: [(&str, &[(&str, &[&str])]); 12] = [
     (
         "kill -9 at every step of every change",
         &[(
-            "crashes.rs",
+            "crashes/main.rs",
             &[
                 "publish_of_a_new_crate_killed_at_every_step",
                 "publish_of_a_version_killed_at_every_step",
@@ -50,7 +50,7 @@ const SCENARIOS: [(&str, &[(&str, &[&str])]); 12] = [
     (
         "what was interrupted leaves objects that nothing names, and nobody deletes anything on a failure path",
         &[
-            ("crashes.rs", &["publish_of_a_version_killed_at_every_step"]),
+            ("crashes/main.rs", &["publish_of_a_version_killed_at_every_step"]),
             ("simulation/main.rs", &["no_seed_shows_a_violation"]),
         ],
     ),
@@ -102,7 +102,10 @@ const SCENARIOS: [(&str, &[(&str, &[&str])]); 12] = [
     (
         "jobs in the background are killed, or run twice; bytes are cut or turned over; every status there is on every call",
         &[
-            ("crashes.rs", &["adding_up_downloads_killed_at_every_step", "writing_the_catalog_killed_at_every_step"]),
+            (
+                "crashes/jobs.rs",
+                &["adding_up_downloads_killed_at_every_step", "writing_the_catalog_killed_at_every_step"],
+            ),
             ("downloads.rs", &["every_download_is_counted_once"]),
             ("catalog.rs", &["of_two_that_write_the_catalog_one_is_overtaken"]),
             ("faults.rs", &["a_read_that_breaks_off_is_begun_again", "a_bit_that_was_turned_over_is_never_shown"]),
