@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Operation; requests of a replica that knows the crate, or the token; requests of one that has just started.
 /// Polls of the head are a row of their own, and left out of all others. So is the entry of the audit log that follows each change.
-const TABLE: [(&str, &str, &str); 18] = [
+const TABLE: [(&str, &str, &str); 19] = [
     ("index file: 200 or 304", "none", "1 GET (crate)"),
     ("index file of a crate that is not there", "none", "1 GET (crate)"),
     ("first look at a token", "none", "1 GET (token)"),
@@ -30,6 +30,11 @@ const TABLE: [(&str, &str, &str); 18] = [
     ("the same again, of a small crate", "none", "2 GET (blob, crate)"),
     ("publish of a new crate", "4 PUT (blob, crate, crate, head)", "1 GET (crate), 4 PUT (blob, crate, crate, head)"),
     ("publish of a version", "4 PUT (blob, crate, crate, head)", "1 GET (crate), 4 PUT (blob, crate, crate, head)"),
+    (
+        "publish of a version, after sixteen other crates",
+        "1 GET (crate), 4 PUT (blob, crate, crate, head)",
+        "1 GET (crate), 4 PUT (blob, crate, crate, head)",
+    ),
     ("the same publish again", "none", "1 GET (crate)"),
     ("yank, unyank", "1 GET (crate), 3 PUT (crate, crate, head)", "1 GET (crate), 3 PUT (crate, crate, head)"),
     ("owners: list", "none", "1 GET (crate)"),
@@ -224,6 +229,16 @@ async fn changes(meter: &mut Meter, known: &Arc<Registry>, ann: &Principal) {
     let bob = ["bob".parse().unwrap()];
     let cold = async |fresh: Arc<Registry>| fresh.remove_owners(ann, &krate, &bob).await;
     meter.row("owners: add, remove", async || known.add_owners(ann, &krate, &bob).await, cold).await;
+    // Memory has what readers need of every crate, and the whole records of the last ones.
+    publish(known, "quiet", "1.0.0").await.unwrap();
+    // Search reads what was changed, sooner or later.
+    known.search(ann, &Query::new("quiet", None, 1, 10).unwrap()).await.unwrap();
+    for number in 0..16 {
+        publish(known, &format!("other{number}"), "1.0.0").await.unwrap();
+    }
+    let row = "publish of a version, after sixteen other crates";
+    let cold = async |fresh: Arc<Registry>| publish(&fresh, "quiet", "1.2.0").await;
+    meter.row(row, async || publish(known, "quiet", "1.1.0").await, cold).await;
 }
 
 async fn tokens(meter: &mut Meter, known: &Arc<Registry>) {

@@ -88,9 +88,7 @@ fn checked(text: &str) -> Result<&str, TokenError> {
 }
 
 fn check_digits(body: &str) -> [u8; CHECK_CHARS] {
-    let mut crc = flate2::Crc::new();
-    crc.update(body.as_bytes());
-    let mut left = crc.sum();
+    let mut left = crc32fast::hash(body.as_bytes());
     let mut digits = [b'0'; CHECK_CHARS];
     for digit in digits.iter_mut().rev() {
         *digit = BASE62[(left % 62) as usize];

@@ -16,7 +16,7 @@ use crate::ambient::Entropy;
 use crate::krate::record::{Op, OpId, OpKind};
 use crate::krate::{CrateName, Owner, Record, Version};
 use crate::metrics;
-use crate::store::{AuditKey, Body, Cond, Key, Put, Refused, Store, StoreError, StoreErrorKind};
+use crate::store::{AuditKey, Body, Cond, Etag, Get, Key, Put, Refused, Store, StoreError, StoreErrorKind};
 
 /// How often an entry is sent.
 const PUTS_MAX: u32 = 5;
@@ -80,10 +80,14 @@ fn entry(op: &OpId, at: jiff::Timestamp, content: &impl Serialize) -> Option<Ent
 
 /// Writes the entry, unless it is there.
 pub(crate) async fn write(store: &dyn Store, entropy: &Entropy, entry: &Entry) -> Result<(), StoreError> {
-    let mut last = None;
+    let (mut last, mut replaces) = (None, Cond::Absent);
     for attempt in 1..=PUTS_MAX {
-        match store.put(&entry.key, Body::Bytes(entry.bytes.clone()), Cond::Absent).await {
-            Put::Stored(_) | Put::Refused(Refused::Precondition) => return Ok(()),
+        match store.put(&entry.key, Body::Bytes(entry.bytes.clone()), replaces.clone()).await {
+            Put::Stored(_) => return Ok(()),
+            Put::Refused(Refused::Precondition) => match torn(store, &entry.key).await? {
+                None => return Ok(()),
+                Some(etag) => replaces = Cond::Matches(etag),
+            },
             Put::NotSent(error) if !error.kind().is_transient() => return Err(error),
             // Sent again it is the same object.
             Put::NotSent(error) | Put::Unknown(error) => last = Some(error),
@@ -93,6 +97,14 @@ pub(crate) async fn write(store: &dyn Store, entropy: &Entropy, entry: &Entry) -
     }
     let busy = || StoreError::new(StoreErrorKind::Throttled, format!("{} could not be created", entry.key));
     Err(last.unwrap_or_else(busy))
+}
+
+/// What stands in place of an entry when the power failed before a directory's file system had written it: a file without bytes.
+async fn torn(store: &dyn Store, key: &Key) -> Result<Option<Etag>, StoreError> {
+    match store.get(key, None).await? {
+        Get::Found(object) if object.len == 0 => Ok(Some(object.etag)),
+        _ => Ok(None),
+    }
 }
 
 impl Registry {

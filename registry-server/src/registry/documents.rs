@@ -3,9 +3,7 @@
 //! A read is answered from memory while the lease holds; without one, from memory after the head was asked for; else by a GET that began
 //! after the reader came, which all readers of the same key share. What is read is kept only if no write is under way on it.
 
-use std::any::Any;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -14,6 +12,7 @@ use super::RegistryError;
 use super::audit::Entry;
 use super::known::Known;
 use super::marks::Marks;
+use super::recent::Recent;
 use crate::ambient::Entropy;
 use crate::krate::record::OpId;
 use crate::metrics::{Reads, Source};
@@ -24,11 +23,6 @@ use crate::store::{Etag, Get, Key, Store};
 
 /// How often one read is begun when the store cuts its answer.
 const READS_MAX: u32 = 3;
-
-/// Records that were written or parsed a moment ago are kept whole, so many of them, and of so many bytes as stored, in all: who publishes
-/// a crate with many versions often publishes the next one soon.
-const RECENT_MAX: usize = 4;
-const RECENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// An object that is changed by compare-and-swap.
 pub(super) trait Document: Sized + Send + Sync + 'static {
@@ -55,7 +49,17 @@ pub(super) trait Document: Sized + Send + Sync + 'static {
     /// The form in which a state is kept in memory. `None`: it is not worth keeping.
     fn known(key: &Key, state: Option<&Versioned<Self>>) -> Result<Option<Known>, RegistryError>;
     /// Back from that form.
-    fn from_known(known: &Known) -> Result<Option<Versioned<Self>>, RegistryError>;
+    fn from_known(known: &Known) -> Recalled<Self>;
+}
+
+/// What the form in which a state is kept says of the whole document.
+pub(super) enum Recalled<D> {
+    /// Here it is.
+    Whole(Versioned<D>),
+    /// There is none.
+    Absent,
+    /// There is one, which only the store has whole.
+    InStore,
 }
 
 /// Reads of documents that are under way.
@@ -66,13 +70,13 @@ type Fills = Flights<Key, Result<Option<Known>, RegistryError>>;
 pub(super) struct Versioned<D> {
     pub(super) etag: Etag,
     pub(super) document: Arc<D>,
-    /// The object, as it lies in the store.
-    pub(super) object: Bytes,
+    /// Length of the object, in bytes.
+    pub(super) len: usize,
 }
 
 impl<D> Clone for Versioned<D> {
     fn clone(&self) -> Self {
-        Self { etag: self.etag.clone(), document: self.document.clone(), object: self.object.clone() }
+        Self { etag: self.etag.clone(), document: self.document.clone(), len: self.len }
     }
 }
 
@@ -93,15 +97,8 @@ pub(super) struct Documents {
     /// Marks that readers came across.
     pub(super) marks: Arc<Marks>,
     fills: Fills,
-    recent: Mutex<VecDeque<Recent>>,
+    recent: Arc<Recent>,
     reads: Reads,
-}
-
-#[derive(Debug)]
-struct Recent {
-    bytes: usize,
-    /// Held for whoever still knows it ([`Known`] does, weakly).
-    _document: Arc<dyn Any + Send + Sync>,
 }
 
 impl std::fmt::Debug for dyn Store {
@@ -124,7 +121,7 @@ impl Documents {
             entropy,
             marks: Arc::default(),
             fills: Flights::new(share_late),
-            recent: Mutex::default(),
+            recent: Arc::default(),
             reads: Reads::new(),
         }
     }
@@ -136,9 +133,16 @@ impl Documents {
         purpose: Purpose,
     ) -> Result<Option<Versioned<D>>, RegistryError> {
         let Some(known) = self.know::<D>(key, purpose).await? else { return Ok(None) };
-        let state = D::from_known(&known)?;
+        let state = match D::from_known(&known) {
+            Recalled::Whole(state) => Some(state),
+            Recalled::Absent => None,
+            Recalled::InStore => {
+                self.reads.count(Source::Store);
+                present(self.fetch::<D>(key).await?)
+            }
+        };
         if let Some(state) = &state {
-            self.remember(state);
+            self.recent.remember(state);
         }
         Ok(state)
     }
@@ -167,7 +171,7 @@ impl Documents {
             }
             let fill = || {
                 let (store, replica, marks) = (self.store.clone(), self.replica.clone(), self.marks.clone());
-                fill::<D>(store, replica, marks, self.entropy.clone(), key.clone()).boxed()
+                fill::<D>(store, replica, marks, self.recent.clone(), self.entropy.clone(), key.clone()).boxed()
             };
             let arrival = *arrival.get_or_insert_with(|| self.fills.arrive());
             if let Landed::Fresh(result) = self.fills.join(key, arrival, fill).await {
@@ -211,23 +215,10 @@ impl Documents {
 
     /// Keeps a state that this process has committed since `generation`, if it may be kept.
     pub(super) fn keep<D: Document>(&self, key: &Key, state: &Versioned<D>, generation: u64) {
-        self.remember(state);
+        self.recent.remember(state);
         // What cannot be kept was committed all the same; whoever reads it is told.
         if let Ok(Some(known)) = D::known(key, Some(state)) {
             keep(&self.replica, key, Some(state), &known, generation);
-        }
-    }
-
-    fn remember<D: Document>(&self, state: &Versioned<D>) {
-        if D::KEPT_WHOLE {
-            return;
-        }
-        let (bytes, document) = (state.object.len(), state.document.clone() as Arc<dyn Any + Send + Sync>);
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.retain(|other| !Arc::ptr_eq(&other._document, &document));
-        recent.push_back(Recent { bytes, _document: document });
-        while recent.len() > RECENT_MAX || recent.iter().map(|one| one.bytes).sum::<usize>() > RECENT_BYTES_MAX {
-            recent.pop_front();
         }
     }
 }
@@ -236,13 +227,19 @@ async fn fill<D: Document>(
     store: Arc<dyn Store>,
     replica: Arc<Replica<Known>>,
     marks: Arc<Marks>,
+    recent: Arc<Recent>,
     entropy: Entropy,
     key: Key,
 ) -> Result<Option<Known>, RegistryError> {
     let generation = replica.generation();
     let state = fetch::<D>(&*store, &entropy, &key).await?;
     marks.note(&key, state.as_ref().and_then(|state| state.document.mark()), replica.time().now());
-    let known = D::known(&key, present(state.clone()).as_ref())?;
+    let shown = present(state.clone());
+    // Who publishes looks at the index first.
+    if let Some(state) = &shown {
+        recent.remember(state);
+    }
+    let known = D::known(&key, shown.as_ref())?;
     if let Some(known) = &known {
         keep(&replica, &key, state.as_ref(), known, generation);
     }
@@ -283,7 +280,7 @@ async fn fetch_once<D: Document>(store: &dyn Store, key: &Key) -> Result<Option<
     let Get::Found(object) = store.get(key, None).await? else { return Ok(None) };
     let etag = object.etag.clone();
     let object = object.bytes(D::BYTES_MAX).await?;
-    let document =
-        D::decode(object.clone()).map_err(|reason| RegistryError::Broken { what: key.to_string(), reason })?;
-    Ok(Some(Versioned { etag, document: Arc::new(document), object }))
+    let len = object.len();
+    let document = D::decode(object).map_err(|reason| RegistryError::Broken { what: key.to_string(), reason })?;
+    Ok(Some(Versioned { etag, document: Arc::new(document), len }))
 }

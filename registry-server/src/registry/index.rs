@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 use super::audit::{self, Entry};
 use super::authorise::absent;
-use super::documents::{Document, Purpose, Versioned};
+use super::documents::{Document, Purpose, Recalled, Versioned};
 use super::known::{Known, KnownCrate};
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
@@ -63,10 +63,10 @@ impl Document for Record {
         }))
     }
 
-    fn from_known(known: &Known) -> Result<Option<Versioned<Self>>, RegistryError> {
+    fn from_known(known: &Known) -> Recalled<Self> {
         match known {
-            Known::Crate(krate) => krate.state().map(Some),
-            Known::NoCrate | Known::Token(_) => Ok(None),
+            Known::Crate(krate) => krate.state().map_or(Recalled::InStore, Recalled::Whole),
+            Known::NoCrate | Known::Token(_) => Recalled::Absent,
         }
     }
 }
@@ -114,14 +114,16 @@ impl Index {
                 reason: error.to_string(),
             })?
         };
-        inflated.map_err(|reason| RegistryError::Broken { what: format!("the crate `{}`", self.krate.name()), reason })
+        inflated
+            .map(Bytes::from)
+            .map_err(|reason| RegistryError::Broken { what: format!("the crate `{}`", self.krate.name()), reason })
     }
 }
 
-fn inflate(gzip: &[u8]) -> Result<Bytes, String> {
+pub(super) fn inflate(gzip: &[u8]) -> Result<Vec<u8>, String> {
     let mut lines = Vec::new();
     match flate2::read::GzDecoder::new(gzip).take(LINES_BYTES_MAX).read_to_end(&mut lines) {
-        Ok(count) if (count as u64) < LINES_BYTES_MAX => Ok(lines.into()),
+        Ok(count) if (count as u64) < LINES_BYTES_MAX => Ok(lines),
         Ok(_) => Err(format!("its index file is longer than {LINES_BYTES_MAX} bytes")),
         Err(error) => Err(format!("its index file does not inflate: {error}")),
     }

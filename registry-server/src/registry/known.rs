@@ -1,7 +1,8 @@
 //! The forms in which records are kept in memory: ready to be served, and no larger than that takes.
 //!
-//! Of a crate: the object as it lies in the store, compressed, of which the index file is a part; what decides who may see it; and, once
-//! somebody downloads, where the bytes of each version are. A parsed record would be ten times as large, and is needed by writers only.
+//! Of a crate: the index file as it lies in the store, compressed; what decides who may see it; and where the bytes of each version are, first in a few
+//! bytes beside what the index says, then, once somebody downloads, in a table. The whole record would be more than twice as large, and parsed thirty
+//! times; only writers need it, and they write what was written or read a moment ago, or ask the store.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, Weak};
@@ -12,9 +13,12 @@ use http::HeaderValue;
 use super::RegistryError;
 use super::documents::Versioned;
 use super::files::FileId;
+use super::index::inflate;
 use crate::access::{Principal, TokenHash, TokenRecord};
+use crate::krate::index::{IndexFile, IndexLine};
+use crate::krate::record::VersionRecord;
 use crate::krate::{CrateName, Owner, Record, Version};
-use crate::store::{Etag, Key};
+use crate::store::{Etag, Key, Sha256Digest, Ulid};
 
 /// What the allocator adds to a piece of memory, in bytes, roughly.
 const PIECE: usize = 16;
@@ -52,13 +56,12 @@ pub(super) struct KnownToken {
 
 impl KnownToken {
     pub(super) fn new(hash: TokenHash, state: &Versioned<TokenRecord>) -> Self {
-        let state = Versioned { object: Bytes::copy_from_slice(&state.object), ..state.clone() };
-        Self { principal: Principal::of_token(hash, &state.document), state }
+        Self { principal: Principal::of_token(hash, &state.document), state: state.clone() }
     }
 
     fn bytes(&self) -> usize {
-        // The object, the record that was read from it, and the bearer with its own copy of the grants.
-        size_of::<Self>() + size_of::<TokenRecord>() + self.state.object.len() * 3 + 8 * PIECE
+        // The record, and the bearer with its own copy of the grants; texts of both.
+        size_of::<Self>() + size_of::<TokenRecord>() + self.state.len * 2 + 8 * PIECE
     }
 }
 
@@ -66,16 +69,25 @@ impl KnownToken {
 #[derive(Debug)]
 pub(super) struct KnownCrate {
     etag: Etag,
-    object: Bytes,
     index: Bytes,
     index_etag: HeaderValue,
     name: CrateName,
     owners: BTreeSet<Owner>,
-    versions: usize,
     visible: bool,
+    /// Of each version, in their order, what the index does not say of its file. Empty if `files` was made at once.
+    attempts: Box<[Attempt]>,
     files: OnceLock<Box<[File]>>,
     /// The record, if somebody still has it.
     parsed: Weak<Record>,
+    /// Length of the record as stored, in bytes.
+    len: usize,
+}
+
+/// What is needed to find the file of a version whose index line is known.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    ulid: [u8; 16],
+    bytes: u64,
 }
 
 /// One row of the table of files.
@@ -83,8 +95,18 @@ pub(super) struct KnownCrate {
 struct File {
     version: Version,
     bytes: u64,
-    /// `None`: not under the key where one would look for them; then the record itself is asked.
-    id: Option<FileId>,
+    at: At,
+}
+
+/// Under which key the bytes of a version are.
+#[derive(Debug, Clone)]
+enum At {
+    /// Where one would look for them.
+    Usual(FileId),
+    /// Elsewhere; boxed, since there are none in practice.
+    Odd(Box<Key>),
+    /// What the record says of it is no key.
+    Unreadable(Box<str>),
 }
 
 /// Where the bytes of a version are.
@@ -103,22 +125,30 @@ impl KnownCrate {
     /// The ETag of its index cannot stand in a header.
     pub(super) fn new(state: &Versioned<Record>) -> Result<Self, RegistryError> {
         let record = &*state.document;
-        // A copy: what was read may be a piece of something larger.
-        let object = Bytes::copy_from_slice(&state.object);
-        let index = object.slice(object.len() - record.index_gzip().len()..);
+        // A copy: what was read is a piece of something larger.
+        let index = Bytes::copy_from_slice(record.index_gzip());
         let index_etag = HeaderValue::try_from(record.index_etag())
             .map_err(|error| broken(record.name(), format!("the ETag of its index is odd: {error}")))?;
+        let all = files_of(record);
+        let usual = |file: &File| match file.at {
+            At::Usual((_, ulid)) => Some(Attempt { ulid: ulid.to_bytes(), bytes: file.bytes }),
+            At::Odd(_) | At::Unreadable(_) => None,
+        };
+        let (attempts, files) = match all.iter().map(usual).collect() {
+            Some(attempts) => (attempts, OnceLock::new()),
+            None => (Box::default(), OnceLock::from(all)),
+        };
         Ok(Self {
             etag: state.etag.clone(),
-            object,
             index,
             index_etag,
             name: record.name().clone(),
             owners: record.owners().clone(),
-            versions: record.versions().len(),
             visible: record.is_visible(),
-            files: OnceLock::new(),
+            attempts,
+            files,
             parsed: Arc::downgrade(&state.document),
+            len: state.len,
         })
     }
 
@@ -147,16 +177,10 @@ impl KnownCrate {
         &self.index_etag
     }
 
-    /// The whole record.
-    ///
-    /// # Errors
-    /// It is not readable, although it was.
-    pub(super) fn state(&self) -> Result<Versioned<Record>, RegistryError> {
-        let document = match self.parsed.upgrade() {
-            Some(record) => record,
-            None => Arc::new(Record::parse(&self.object).map_err(|error| broken(&self.name, error.to_string()))?),
-        };
-        Ok(Versioned { etag: self.etag.clone(), document, object: self.object.clone() })
+    /// The whole record, if somebody still has it.
+    pub(super) fn state(&self) -> Option<Versioned<Record>> {
+        let document = self.parsed.upgrade()?;
+        Some(Versioned { etag: self.etag.clone(), document, len: self.len })
     }
 
     /// Where the bytes of a version are. `None`: there is no such version.
@@ -167,16 +191,39 @@ impl KnownCrate {
         let files = match self.files.get() {
             Some(files) => files,
             None => {
-                let state = self.state()?;
-                self.files.get_or_init(|| files_of(&state.document))
+                let files = self.files_of_index()?;
+                self.files.get_or_init(|| files)
             }
         };
         let Ok(found) = files.binary_search_by(|file| file.version.cmp(version)) else { return Ok(None) };
-        let File { bytes: len, id, .. } = files[found];
-        Ok(Some(match id {
-            Some(id) => Place { id, len, odd: None },
-            None => self.odd_place(version, len)?,
-        }))
+        let File { bytes: len, ref at, .. } = files[found];
+        match at {
+            At::Usual(id) => Ok(Some(Place { id: *id, len, odd: None })),
+            At::Odd(key) => match **key {
+                Key::Blob { sha256, attempt, .. } => {
+                    Ok(Some(Place { id: (sha256, attempt), len, odd: Some(Key::clone(key)) }))
+                }
+                _ => Err(broken(&self.name, format!("`{key}` is not the key of a crate file"))),
+            },
+            At::Unreadable(text) => Err(broken(&self.name, format!("`{text}` is not an object key"))),
+        }
+    }
+
+    /// The table of files, from the index and what it does not say.
+    fn files_of_index(&self) -> Result<Box<[File]>, RegistryError> {
+        let lines = inflate(&self.index).map_err(|why| broken(&self.name, why))?;
+        let index = IndexFile::parse(lines).map_err(|error| broken(&self.name, error.to_string()))?;
+        let mut lines: Vec<_> = index.lines().collect();
+        lines.sort_unstable_by(|one, other| one.vers.cmp(&other.vers));
+        if lines.len() != self.attempts.len() {
+            let (lines, versions) = (lines.len(), self.attempts.len());
+            return Err(broken(&self.name, format!("it has {versions} versions, and {lines} in its index")));
+        }
+        let file = |(line, attempt): (&IndexLine, &Attempt)| {
+            let id = (Sha256Digest::from_bytes(*line.cksum.as_bytes()), Ulid::from_bytes(attempt.ulid));
+            File { version: line.vers.clone(), bytes: attempt.bytes, at: At::Usual(id) }
+        };
+        Ok(lines.into_iter().zip(&*self.attempts).map(file).collect())
     }
 
     /// The key of what lies at `place`.
@@ -192,43 +239,32 @@ impl KnownCrate {
             .map_err(|error| broken(&self.name, error.to_string()))
     }
 
-    fn odd_place(&self, version: &Version, len: u64) -> Result<Place, RegistryError> {
-        let state = self.state()?;
-        let blob = state.document.versions().get(version).map(|stored| stored.blob.as_str()).unwrap_or_default();
-        match Key::parse(blob) {
-            Some(Key::Blob { krate, version, sha256, attempt }) => {
-                let id = (sha256, attempt);
-                Ok(Place { id, len, odd: Some(Key::Blob { krate, version, sha256, attempt }) })
-            }
-            Some(_) => Err(broken(&self.name, format!("`{blob}` is not the key of a crate file"))),
-            None => Err(broken(&self.name, format!("`{blob}` is not an object key"))),
-        }
-    }
-
     /// The table of files is counted from the beginning: it comes with the first download.
     fn bytes(&self) -> usize {
         let owners: usize = self.owners.iter().map(|owner| owner.as_str().len() + PIECE).sum();
         let owner_nodes = self.owners.len().div_ceil(8) * OWNERS_NODE;
         let texts = self.etag.as_str().len() + self.index_etag.len() + self.name.as_str().len() + 3 * PIECE;
-        let files = self.versions * size_of::<File>() + PIECE;
-        size_of::<Self>() + 2 * PIECE + self.object.len() + PIECE + owners + owner_nodes + texts + files
+        let versions = self.attempts.len().max(self.files.get().map_or(0, |files| files.len()));
+        let files = versions * (size_of::<Attempt>() + size_of::<File>()) + 2 * PIECE;
+        size_of::<Self>() + 2 * PIECE + self.index.len() + PIECE + owners + owner_nodes + texts + files
     }
 }
 
 fn files_of(record: &Record) -> Box<[File]> {
     let canonical = record.canonical();
-    let id = |version: &Version, blob: &str| match Key::parse(blob)? {
-        Key::Blob { krate, version: of, sha256, attempt }
+    let at = |version: &Version, blob: &str| match Key::parse(blob) {
+        Some(Key::Blob { krate, version: of, sha256, attempt })
             if krate.as_str() == canonical.as_str() && of.version() == *version.as_semver() =>
         {
-            Some((sha256, attempt))
+            At::Usual((sha256, attempt))
         }
-        _ => None,
+        Some(key) => At::Odd(Box::new(key)),
+        None => At::Unreadable(blob.into()),
     };
-    let file = |(version, stored): (&Version, &Arc<crate::krate::record::VersionRecord>)| File {
+    let file = |(version, stored): (&Version, &Arc<VersionRecord>)| File {
         version: version.clone(),
         bytes: stored.size,
-        id: id(version, &stored.blob),
+        at: at(version, &stored.blob),
     };
     record.versions().iter().map(file).collect()
 }

@@ -28,6 +28,7 @@ mod metered;
 mod owners;
 mod publish;
 mod readiness;
+mod recent;
 mod search;
 mod steps;
 mod storage;

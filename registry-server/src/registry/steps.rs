@@ -75,7 +75,7 @@ impl Registry {
         }
         match put {
             Put::Stored(etag) => {
-                self.keep_committed(commit, etag, document, bytes, generation);
+                self.keep_committed(commit, etag, document, bytes.len(), generation);
                 Step::Done
             }
             Put::Refused(Refused::Precondition | Refused::Missing) => Step::Again,
@@ -143,7 +143,7 @@ impl Registry {
         for attempt in 1..=PUTS_MAX {
             match self.put(commit, &bytes, Cond::Matches(marked.clone())).await {
                 Put::Stored(etag) => {
-                    self.keep_committed(commit, etag, document, bytes, generation);
+                    self.keep_committed(commit, etag, document, bytes.len(), generation);
                     return Step::Done;
                 }
                 // Our mark was taken over: whoever did so has fenced us.
@@ -200,15 +200,8 @@ impl Registry {
         put
     }
 
-    fn keep_committed<D: Document>(
-        &self,
-        commit: &Commit<'_>,
-        etag: Etag,
-        document: D,
-        object: Bytes,
-        generation: u64,
-    ) {
-        let state = Versioned { etag, document: Arc::new(document), object };
+    fn keep_committed<D: Document>(&self, commit: &Commit<'_>, etag: Etag, document: D, len: usize, generation: u64) {
+        let state = Versioned { etag, document: Arc::new(document), len };
         self.documents.keep(&commit.key, &state, generation);
     }
 }

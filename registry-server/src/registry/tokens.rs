@@ -10,7 +10,7 @@ use futures::StreamExt;
 
 use super::audit::{self, Entry};
 use super::commit::{Commit, Decision, Shown};
-use super::documents::{Document, Purpose, Versioned};
+use super::documents::{Document, Purpose, Recalled, Versioned};
 use super::known::{Known, KnownToken};
 use super::{Registry, RegistryError};
 use crate::access::record::TOKEN_RECORD_BYTES_MAX;
@@ -64,11 +64,11 @@ impl Document for TokenRecord {
         Ok(Some(Known::Token(Arc::new(KnownToken::new(hash, state)))))
     }
 
-    fn from_known(known: &Known) -> Result<Option<Versioned<Self>>, RegistryError> {
-        Ok(match known {
-            Known::Token(token) => Some(token.state.clone()),
-            Known::Crate(_) | Known::NoCrate => None,
-        })
+    fn from_known(known: &Known) -> Recalled<Self> {
+        match known {
+            Known::Token(token) => Recalled::Whole(token.state.clone()),
+            Known::Crate(_) | Known::NoCrate => Recalled::Absent,
+        }
     }
 }
 

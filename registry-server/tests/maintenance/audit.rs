@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use supercargo_registry::krate::record::OpKind;
+use supercargo_registry::maintenance::Progress;
+use supercargo_registry::maintenance::fsck::{Code, Options};
 use supercargo_registry::store::faulty::{Call, Fault};
 use supercargo_registry::store::{Prefix, list_all};
 
@@ -96,4 +98,22 @@ async fn the_answer_does_not_wait_for_the_entry_and_a_drain_does() {
     assert_eq!(begun.elapsed(), Duration::ZERO, "nothing in a publish takes time here");
     assert_eq!(list_all(place.store.inner(), &Prefix::Audits).await.unwrap().len(), 1);
     assert_eq!(place.audited().await.len(), 2);
+}
+
+/// On a directory the kernel writes entries some seconds later: what a power cut leaves of the last ones has no bytes.
+#[tokio::test(start_paused = true)]
+async fn an_entry_whose_bytes_were_lost_with_the_power_is_written_again() {
+    let place = Place::new().await;
+    publish(&place.registry, &place.ann, "krate", "1.0.0").await.unwrap();
+    let before = place.audited().await;
+    for entry in list_all(place.store.inner(), &Prefix::Audits).await.unwrap() {
+        place.plant(&entry.key, "").await;
+    }
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let options = Options { repair: true, ..Options::default() };
+    let report =
+        supercargo_registry::maintenance::fsck::run(&place.registry, options, &Progress::default()).await.unwrap();
+    let lost = report.problems.iter().filter(|problem| problem.code == Code::AuditMissing && problem.repaired);
+    assert_eq!(lost.count(), before.len(), "{:?}", report.problems);
+    assert_eq!(place.audited().await, before);
 }

@@ -120,7 +120,10 @@ pub async fn run(registry: &Registry, options: Options, progress: &Progress) -> 
     progress.enter("reading the audit log");
     let mut audits = std::pin::pin!(survey::entries(fsck.store.clone(), Prefix::Audits));
     while let Some(entry) = audits.try_next().await? {
-        if let Key::Audit(audit) = entry.key {
+        // One without bytes was lost with the power.
+        if let Key::Audit(audit) = entry.key
+            && entry.len > 0
+        {
             fsck.audited.insert(audit.op().to_owned());
         }
     }

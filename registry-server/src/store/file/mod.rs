@@ -4,11 +4,13 @@
 //! - a second process is refused by a lock ([`OpenError::InUse`] names the holder);
 //! - a put is acknowledged when bytes and directory entry are on the disk (`fsync` on both), and in place by one `rename`: a crash leaves the old object or the
 //!   new one (a crate file whose put was never acknowledged may be torn: its key is used once, and no record names it), and litter only in `.staging/`, which
-//!   the next start sweeps;
+//!   the next start sweeps. Entries of the audit log are left to the kernel, which writes them within half a minute: a power cut before that leaves them
+//!   missing or empty, and `fsck --repair` writes them again from the records;
 //! - conditions are judged under a lock on the key that is held until the file is in place.
 //!
 //! Blocking file operations run on tokio's blocking threads; one that has begun is carried through even if its caller goes away.
 
+mod durable;
 mod lock;
 mod tree;
 mod versions;

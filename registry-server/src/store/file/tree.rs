@@ -1,6 +1,5 @@
 //! The blocking half of the file store: paths, durable writes, reads, listings.
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
@@ -11,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
+use super::durable::{Fresh, Wait, sync_dir};
 use super::lock::{DirectoryLock, OpenError};
 use super::versions::Versions;
 use crate::store::memory::judge;
@@ -32,11 +32,10 @@ pub(super) struct Tree {
     root: PathBuf,
     prefix: KeyPrefix,
     versions: Versions,
-    /// Numbers what is staged and made.
+    /// Numbers what is staged.
     counter: AtomicU64,
     locks: [Mutex<()>; LOCKS],
-    /// Directories that were made and are perhaps not yet durable in their parents, each with the number of its making.
-    fresh: Mutex<BTreeMap<PathBuf, u64>>,
+    fresh: Fresh,
     /// None: nothing is written.
     lock: Option<DirectoryLock>,
 }
@@ -75,7 +74,7 @@ impl Tree {
             versions,
             counter: AtomicU64::new(0),
             locks,
-            fresh: Mutex::default(),
+            fresh: Fresh::default(),
             lock: Some(lock),
         })
     }
@@ -84,7 +83,7 @@ impl Tree {
     pub(super) fn open_to_read(root: &Path, prefix: KeyPrefix) -> Result<Self, OpenError> {
         let root = root.canonicalize().map_err(OpenError::io("open", root))?;
         let locks = std::array::from_fn(|_| Mutex::default());
-        let (counter, fresh) = (AtomicU64::new(0), Mutex::default());
+        let (counter, fresh) = (AtomicU64::new(0), Fresh::default());
         Ok(Self { root, prefix, versions: Versions::new(0), counter, locks, fresh, lock: None })
     }
 
@@ -124,10 +123,10 @@ impl Tree {
             Ok(staged) => staged,
             Err(err) => return Put::NotSent(err),
         };
-        // A key that is used once replaces nothing, and until its put is acknowledged nobody asks for it: one wait for the disk can
-        // cover bytes and name. Anything else must be whole before it gets its name.
-        let late = matches!(key, Key::Blob { .. });
-        if !late && let Err(err) = staged.sync() {
+        let wait = Wait::of(key);
+        if wait == Wait::Twice
+            && let Err(err) = staged.sync()
+        {
             return Put::NotSent(unavailable("write", &staged.path, &err));
         }
         let _guard = self.guard(&text);
@@ -144,8 +143,14 @@ impl Tree {
             Err(err) => return Put::NotSent(unavailable("write", &path, &err)),
         };
         let parent = path.parent().expect("an object's path has a directory");
-        let synced = if late { file.sync_all() } else { Ok(()) };
-        match synced.and_then(|()| self.sync_path(parent)).and_then(|()| fs::metadata(&path)) {
+        let synced = match wait {
+            Wait::Twice => self.fresh.sync(None, parent),
+            Wait::Once => self.fresh.sync(Some(&file), parent),
+            // Once an hour.
+            Wait::Not if self.fresh.contains(parent) => self.fresh.sync(None, parent),
+            Wait::Not => Ok(()),
+        };
+        match synced.and_then(|()| fs::metadata(&path)) {
             Ok(metadata) => Put::Stored(self.versions.written(&text, &metadata)),
             // In place, but perhaps not after a power cut.
             Err(err) => {
@@ -278,53 +283,12 @@ impl Tree {
         let directory = path.parent().expect("an object's path has a directory");
         let mut tries = 0;
         loop {
-            match self.create_dirs(directory).and_then(|()| fs::rename(&staged.path, path)) {
+            match self.fresh.create_dirs(directory).and_then(|()| fs::rename(&staged.path, path)) {
                 Err(err) if err.kind() == io::ErrorKind::NotFound && tries < MOVES_MAX => tries += 1,
                 Err(err) => return Err(err),
                 Ok(()) => return Ok(staged.file.take().expect("it is taken once")),
             }
         }
-    }
-
-    /// Makes `directory` and what is missing above it. [`Tree::sync_path`] makes them durable.
-    fn create_dirs(&self, directory: &Path) -> io::Result<()> {
-        if directory.is_dir() {
-            return Ok(());
-        }
-        let parent = directory.parent().expect("below the root, which exists");
-        self.create_dirs(parent)?;
-        // First on the list, then on the disk: whoever finds the directory finds it on the list, too.
-        let number = self.counter.fetch_add(1, Ordering::Relaxed);
-        self.fresh().insert(directory.to_owned(), number);
-        match fs::create_dir(directory) {
-            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => Err(err),
-            _ => Ok(()),
-        }
-    }
-
-    /// Makes the entries of `directory` durable, and itself in those above it where that is not known yet: a directory that is not on
-    /// the list has nothing on the list above it. After the first wait the others cost little: a journal has written them along.
-    fn sync_path(&self, directory: &Path) -> io::Result<()> {
-        sync_dir(directory)?;
-        let mut settled = Vec::new();
-        let mut above = directory;
-        while let Some(made) = self.fresh().get(above).copied() {
-            settled.push((above, made));
-            above = above.parent().expect("below the root, which is never on the list");
-            sync_dir(above)?;
-        }
-        let mut fresh = self.fresh();
-        for (directory, made) in settled {
-            // Removed and made again meanwhile: then it is on the list for another reason.
-            if fresh.get(directory) == Some(&made) {
-                fresh.remove(directory);
-            }
-        }
-        Ok(())
-    }
-
-    fn fresh(&self) -> MutexGuard<'_, BTreeMap<PathBuf, u64>> {
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -370,10 +334,6 @@ fn children(path: &Path) -> io::Result<Vec<(String, bool)>> {
     }
     children.sort_unstable();
     Ok(children)
-}
-
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 /// No file there; also when a part of the path is a file.
