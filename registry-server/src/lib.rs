@@ -24,7 +24,7 @@
 //! A: nothing is in an index whose bytes are not stored.
 //! B: a (canonical name, version) has one sha256 for ever.
 //! C: one name per canonical name.
-//! D: a record's `rev` grows by one per commit.
+//! D: a record's `rev` grows by one per commit, and by more when a damaged record goes on from an earlier state.
 //! E: per crate, reads and writes on all replicas are linearizable: what one request has shown or acknowledged, no later one contradicts.
 //! F: what was not acknowledged is either committed, and then visible everywhere, or never will be, once its writer's deadline has passed.
 //! G: no failure path deletes anything.

@@ -17,17 +17,17 @@ use supercargo_registry::krate::packed::Packed;
 use supercargo_registry::registry::{Registry, Replication, Storage};
 use supercargo_registry::replicas::Settings;
 use supercargo_registry::store::faulty::Rates;
-use supercargo_registry::store::s3_server::{Lie, S3Server};
+use supercargo_registry::store::s3_server::{BUCKET, Lie, S3Server};
 use support::TestServer;
 use support::client::{Answer, send};
 use support::crates::{publish_plain, shown};
-use support::process::{ServerProcess, admin_file, serve, serve_on_small_disk};
+use support::process::{ServerProcess, admin_file, command, serve, serve_on_small_disk};
 use support::replicas::{Bench, LEASE, until};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What happens; what the user sees; the test.
-const TABLE: [(&str, &str, &str); 7] = [
+const TABLE: [(&str, &str, &str); 8] = [
     (
         "the bucket is gone",
         "503 that says that the storage refuses the registry, and why in its log; nothing is made anew. When the bucket is back with its objects, everything goes on by itself",
@@ -62,6 +62,11 @@ const TABLE: [(&str, &str, &str); 7] = [
         "a record was damaged by hand",
         "500 for that crate, whose key is in the log; nobody overwrites it; all others are served",
         "a_record_was_damaged_by_hand",
+    ),
+    (
+        "a record was damaged by hand, in a bucket with versioning",
+        "the same, until `fsck --repair` has put it back from the history of the bucket, beside running servers; it says which changes are lost, if any",
+        "a_record_was_damaged_by_hand_in_a_bucket_with_versioning",
     ),
 ];
 
@@ -323,4 +328,51 @@ async fn a_record_was_damaged_by_hand() {
     let server = ServerProcess::start(serve(&env));
     server.ready().await;
     assert_eq!(server.get("/index/da/ma/damaged", token).await.status, 200, "put back, it is there again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_was_damaged_by_hand_in_a_bucket_with_versioning() {
+    let s3 = S3Server::start(Lie::Honest).await.unwrap();
+    s3.keep_versions();
+    let dir = tempfile::tempdir().unwrap();
+    let (secret, _, admin) = on_directory(dir.path());
+    let credentials = s3.credentials_dir().display().to_string();
+    let endpoint = s3.endpoint();
+    let env = [
+        ("SUPERCARGO_STORAGE_KIND", "s3"),
+        ("SUPERCARGO_S3_BUCKET", BUCKET),
+        ("SUPERCARGO_S3_ENDPOINT", &endpoint),
+        ("SUPERCARGO_S3_FORCE_PATH_STYLE", "true"),
+        ("SUPERCARGO_S3_CREDENTIALS_DIR", &credentials),
+        ("SUPERCARGO_ADMIN_TOKEN_FILE", &admin),
+    ];
+    let token = secret.expose();
+    let first = ServerProcess::start(serve(&env));
+    first.ready().await;
+    first.let_in(&secret.hash().to_string()).await;
+    for krate in ["damaged", "whole"] {
+        assert_eq!(first.publish(Packed::new(krate, "1.0.0").body(), token).await.status, 200);
+    }
+    first.end();
+    let key = s3.object_keys().into_iter().find(|key| key.ends_with("/damaged")).expect("the record");
+    s3.plant(&key, "by hand");
+
+    let server = ServerProcess::start(serve(&env));
+    server.ready().await;
+    assert_eq!(server.get("/index/da/ma/damaged", token).await.status, 500);
+    assert_eq!(server.get("/index/wh/ol/whole", token).await.status, 200);
+    let fsck = |arguments: &[&str]| {
+        let output = command("fsck", &env).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, said) = fsck(&[]);
+    assert!(status == Some(3) && said.contains(&format!("record-unreadable  {key}")), "{status:?}: {said}");
+    let (status, said) = fsck(&["--repair"]);
+    assert!(status == Some(0) && said.contains("put back as it was at rev 1"), "{status:?}: {said}");
+    assert_eq!(server.get("/index/da/ma/damaged", token).await.status, 200);
+    assert_eq!(server.get("/api/v1/crates/damaged/1.0.0/download", token).await.status, 200);
+    assert_eq!(server.publish(Packed::new("damaged", "1.1.0").body(), token).await.status, 200);
+    let (status, said) = fsck(&["--deep"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(server.end().contains(&key), "the key is in the log");
 }

@@ -1,7 +1,8 @@
 //! The store contract on real S3 servers, and the start-up proof: it accepts those that keep their promises and refuses the
-//! one that loses updates. `cargo dev test s3-servers` builds the servers.
+//! one that loses updates. And what they tell of earlier versions. `cargo dev test s3-servers` builds the servers.
 
 mod bucket;
+mod history;
 mod sockets;
 
 use std::sync::Arc;

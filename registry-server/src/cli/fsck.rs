@@ -19,7 +19,8 @@ pub(super) struct Fsck {
     /// Read every stored file and compare its SHA-256; takes as long as downloading everything
     #[arg(long)]
     deep: bool,
-    /// Clear the marks of dead writers and write missing entries of the audit log; safe while servers run. A directory has to be free
+    /// Clear the marks of dead writers, write missing entries of the audit log, and put damaged or deleted objects back from the history of a bucket with
+    /// versioning; safe while servers run. A directory has to be free
     #[arg(long)]
     repair: bool,
     /// One JSON document on standard output

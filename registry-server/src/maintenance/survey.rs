@@ -12,7 +12,7 @@ use futures::{Stream, TryStreamExt, stream};
 use crate::krate::Record;
 use crate::krate::record::RECORD_BYTES_MAX;
 use crate::store::key::CanonicalName;
-use crate::store::{Cursor, Entry, Etag, Get, Key, Prefix, Store, StoreError, StoreErrorKind};
+use crate::store::{Cursor, Entry, Etag, Get, Key, Past, Prefix, Store, StoreError, StoreErrorKind};
 
 /// How many objects are read at once.
 pub(super) const READS_AT_ONCE: usize = 16;
@@ -92,7 +92,7 @@ pub(super) enum Reading<T> {
     Missing,
     /// It is there, and what it holds, or that it cannot be read, says so.
     Broken {
-        /// If its bytes could be read at all.
+        /// If the store told.
         etag: Option<Etag>,
         why: String,
     },
@@ -103,12 +103,37 @@ pub(super) enum Reading<T> {
 /// # Errors
 /// The store as a whole does not answer.
 pub(super) async fn read(store: &dyn Store, key: &Key, bytes_max: u64) -> Result<Reading<Stored>, StoreError> {
+    read_with(bytes_max, || store.get(key, None)).await
+}
+
+/// Reads an earlier state of an object whole. `None`: it is not there any more, or cannot be read.
+///
+/// # Errors
+/// The store as a whole does not answer.
+pub(super) async fn read_past(
+    store: &dyn Store,
+    key: &Key,
+    past: &Past,
+    bytes_max: u64,
+) -> Result<Option<Bytes>, StoreError> {
+    Ok(match read_with(bytes_max, || store.get_past(key, past)).await? {
+        Reading::Sound(stored) => Some(stored.bytes),
+        Reading::Missing | Reading::Broken { .. } => None,
+    })
+}
+
+async fn read_with<F>(bytes_max: u64, get: impl Fn() -> F) -> Result<Reading<Stored>, StoreError>
+where
+    F: Future<Output = Result<Get, StoreError>>,
+{
     let mut reads = 0;
     loop {
         reads += 1;
+        let mut seen = None;
         let read = async {
-            let Get::Found(object) = store.get(key, None).await? else { return Ok(Reading::Missing) };
+            let Get::Found(object) = get().await? else { return Ok(Reading::Missing) };
             let etag = object.etag.clone();
+            seen = Some(etag.clone());
             Ok::<_, StoreError>(Reading::Sound(Stored { etag, bytes: object.bytes(bytes_max).await? }))
         };
         match read.await {
@@ -116,7 +141,7 @@ pub(super) async fn read(store: &dyn Store, key: &Key, bytes_max: u64) -> Result
                 tokio::time::sleep(std::time::Duration::from_millis(100) * reads).await;
             }
             Err(error) if is_about_the_object(&error) => {
-                return Ok(Reading::Broken { etag: None, why: error.to_string() });
+                return Ok(Reading::Broken { etag: seen, why: error.to_string() });
             }
             other => return other,
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Registry, administrator, pause};
 use crate::access::TokenRecord;
@@ -42,6 +42,48 @@ struct OfCrate<'a> {
     version: Option<&'a Version>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     owners: &'a [Owner],
+}
+
+/// An entry is not read beyond this, in bytes: one of a change has less than a tenth of it.
+pub(crate) const ENTRY_BYTES_MAX: u64 = 1 << 20;
+
+/// A change of a crate, as an entry tells it.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Told {
+    kind: OpKind,
+    at: jiff::Timestamp,
+    actor: String,
+    #[serde(rename = "crate")]
+    pub(crate) krate: CrateName,
+    pub(crate) rev: u64,
+    version: Option<String>,
+    #[serde(default)]
+    owners: Vec<String>,
+}
+
+impl Told {
+    /// `None`: the entry tells of something else, or cannot be read.
+    pub(crate) fn parse(entry: &[u8]) -> Option<Self> {
+        serde_json::from_slice(entry).ok()
+    }
+
+    /// Whether somebody asked for it, and might want to ask for it again.
+    pub(crate) fn is_of_a_user(&self) -> bool {
+        self.kind != OpKind::Recover
+    }
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { kind, at, actor, krate: _, rev, version, owners } = self;
+        // The kind as the log has it.
+        let kind = serde_json::to_value(kind).unwrap_or_default();
+        f.write_str(kind.as_str().unwrap_or("a change"))?;
+        for part in version.iter().chain(owners) {
+            write!(f, " {part}")?;
+        }
+        write!(f, " by {actor} at {at:.0} (rev {rev})")
+    }
 }
 
 /// The same of a token, which is named by its hash.

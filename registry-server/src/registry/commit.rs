@@ -93,7 +93,7 @@ pub(super) enum Step {
 pub(super) struct Turns(Mutex<HashMap<Key, Weak<tokio::sync::Mutex<()>>>>);
 
 impl Turns {
-    fn of(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn of(&self, key: &Key) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(turn) = turns.get(key).and_then(Weak::upgrade) {
             return turn;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::metrics;
-use crate::store::{Body, Cond, Cursor, Etag, Get, Key, Page, Prefix, Put, Refused, Store, StoreError};
+use crate::store::{Body, Cond, Cursor, Etag, Get, Key, Page, Past, Prefix, Put, Refused, Store, StoreError};
 
 /// Passes every call on, and tells the metrics how it went. A get is timed to its head, not to the end of its body.
 pub(super) struct Metered(pub(super) Arc<dyn Store>);
@@ -63,6 +63,15 @@ impl Store for Metered {
     // No call of the store: the signature is made here.
     async fn presign_get(&self, key: &Key, valid: Duration) -> Result<Option<String>, StoreError> {
         self.0.presign_get(key, valid).await
+    }
+
+    // Only repairs ask for what was.
+    async fn history(&self, key: &Key) -> Result<Vec<Past>, StoreError> {
+        self.0.history(key).await
+    }
+
+    async fn get_past(&self, key: &Key, past: &Past) -> Result<Get, StoreError> {
+        self.0.get_past(key, past).await
     }
 
     fn location(&self) -> String {

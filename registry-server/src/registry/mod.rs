@@ -7,7 +7,7 @@
 //! - `downloads`: counts them.
 //! - `index`, `download`, `search`: reads; [`crate::replicas`] makes any number of replicas agree.
 //! - `audit`: who did what, written down after the answer.
-//! - `marks`: what dead writers left.
+//! - `marks`: what dead writers left. `recover`: a record that was damaged goes on from an earlier state.
 //! - `authorise`: from a token's text to a principal, and the one decision on every route.
 //! - `storage`, `metered`, `format`, `readiness`: the open store, counted and timed, and what has to hold before the first request.
 //! - `error`: why not, in a user's words.
@@ -29,6 +29,7 @@ mod owners;
 mod publish;
 mod readiness;
 mod recent;
+mod recover;
 mod search;
 mod steps;
 mod storage;

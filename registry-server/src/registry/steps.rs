@@ -29,7 +29,7 @@ impl Registry {
         document: D,
     ) -> Step {
         if self.replica.is_alone() {
-            return self.replace_alone(commit, stored, document).await;
+            return self.replace_alone(commit, stored.map(|stored| &stored.etag), document).await;
         }
         // What the head was when we began; only the test of a broken rule uses it.
         let before = self.replica.newest();
@@ -55,15 +55,10 @@ impl Registry {
     }
 
     /// One process alone: what it keeps in memory is forgotten before the put, and what was read meanwhile is not kept.
-    async fn replace_alone<D: Document>(
-        &self,
-        commit: &Commit<'_>,
-        stored: Option<&Versioned<D>>,
-        document: D,
-    ) -> Step {
+    async fn replace_alone<D: Document>(&self, commit: &Commit<'_>, stored: Option<&Etag>, document: D) -> Step {
         self.replica.hold(&commit.key, document.rev());
         let generation = self.replica.generation();
-        let cond = stored.map_or(Cond::Absent, |stored| Cond::Matches(stored.etag.clone()));
+        let cond = stored.map_or(Cond::Absent, |stored| Cond::Matches(stored.clone()));
         if let Err(late) = self.check_in_time(commit) {
             return Step::Failed(late);
         }
@@ -82,8 +77,21 @@ impl Registry {
             Put::Refused(Refused::Conflict) => Step::AgainLater,
             Put::NotSent(error) if error.kind().is_transient() => Step::AgainLater,
             Put::NotSent(error) => Step::Failed(error.into()),
-            Put::Unknown(cause) => Step::Unclear(cause, stored.map(|stored| stored.etag.clone())),
+            Put::Unknown(cause) => Step::Unclear(cause, stored.cloned()),
         }
+    }
+
+    /// Replaces an object that nobody can read, and that lies there under this ETag. It needs no mark: see `recover`.
+    pub(super) async fn replace_damaged<D: Document>(&self, commit: &Commit<'_>, damaged: Etag, document: D) -> Step {
+        if self.replica.is_alone() {
+            return self.replace_alone(commit, Some(&damaged), document).await;
+        }
+        let announced = match self.replica.announce(&commit.key, document.rev(), &self.new_op()).await {
+            Ok(announced) => announced,
+            Err(error) => return Step::Failed(error.into()),
+        };
+        self.replica.clear(&commit.key, document.rev(), &announced, None).await;
+        self.commit_marked(commit, damaged, document).await
     }
 
     fn check_in_time(&self, commit: &Commit<'_>) -> Result<(), RegistryError> {
@@ -134,7 +142,7 @@ impl Registry {
         Err(Step::AgainLater)
     }
 
-    /// The commit point: replaces the marked state.
+    /// The commit point: replaces the state that lies there under the ETag `marked`.
     async fn commit_marked<D: Document>(&self, commit: &Commit<'_>, marked: Etag, document: D) -> Step {
         let bytes = document.encode();
         let generation = self.replica.generation();

@@ -12,7 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::proof::Provable;
 use super::{
-    Body, Cond, Cursor, Etag, Get, Key, Object, ObjectBody, Page, Prefix, Put, Refused, Store, StoreError,
+    Body, Cond, Cursor, Etag, Get, Key, Object, ObjectBody, Page, Past, Prefix, Put, Refused, Store, StoreError,
     StoreErrorKind,
 };
 
@@ -305,6 +305,14 @@ impl<S: Store> Store for Faulty<S> {
             Some(fault) => Err(error(fault, &text)),
             None => self.inner.delete(key).await,
         }
+    }
+
+    async fn history(&self, key: &Key) -> Result<Vec<Past>, StoreError> {
+        self.inner.history(key).await
+    }
+
+    async fn get_past(&self, key: &Key, past: &Past) -> Result<Get, StoreError> {
+        self.inner.get_past(key, past).await
     }
 
     fn location(&self) -> String {

@@ -161,6 +161,12 @@ impl AuditKey {
         }
     }
 
+    /// Whether the hour of the change ended before this moment.
+    pub fn is_before(&self, at: jiff::Timestamp) -> bool {
+        // The form is such that texts stand in the order of time.
+        self.hour < at.strftime("%Y/%m/%d/%H").to_string()
+    }
+
     /// The identity of the change.
     pub fn op(&self) -> &str {
         &self.op

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::proof::Provable;
 use super::{
-    Body, Cond, Cursor, Entry, Etag, Get, Key, Object, ObjectBody, PAGE_ENTRIES_MAX, Page, Prefix, Put, Refused, Store,
-    StoreError,
+    Body, Cond, Cursor, Entry, Etag, Get, Key, Object, ObjectBody, PAGE_ENTRIES_MAX, Page, Past, Prefix, Put, Refused,
+    Store, StoreError,
 };
 
 /// Objects in a map. Gone with the process. Clones share them. Its clock is tokio's, which tests can pause, and begins in 1970.
@@ -24,6 +24,8 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Objects {
     by_key: BTreeMap<String, Kept>,
+    /// What was before, newest last, if that is wanted.
+    past: Option<BTreeMap<String, Vec<Kept>>>,
     /// Counts writes, so that no ETag ever comes again.
     writes: u64,
     began: Instant,
@@ -36,9 +38,16 @@ struct Kept {
     modified: Timestamp,
 }
 
+impl Kept {
+    fn found(&self) -> Get {
+        let body = ObjectBody::whole(self.bytes.clone());
+        Get::Found(Object { etag: self.etag.clone(), len: self.bytes.len() as u64, body })
+    }
+}
+
 impl Default for Objects {
     fn default() -> Self {
-        Self { by_key: BTreeMap::new(), writes: 0, began: Instant::now() }
+        Self { by_key: BTreeMap::new(), past: None, writes: 0, began: Instant::now() }
     }
 }
 
@@ -46,6 +55,22 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that keeps every state of every object, as a bucket with versioning does.
+    pub fn with_history() -> Self {
+        let store = Self::default();
+        store.lock().past = Some(BTreeMap::new());
+        store
+    }
+
+    /// Forgets the `count` newest states before the current one, as somebody does who deletes versions.
+    pub fn forget_newest(&self, key: &Key, count: usize) {
+        let mut objects = self.lock();
+        let states = objects.past.as_mut().and_then(|past| past.get_mut(&key.to_string()));
+        if let Some(states) = states {
+            states.truncate(states.len().saturating_sub(count));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Objects> {
@@ -62,8 +87,20 @@ impl Objects {
         self.writes += 1;
         let etag = Etag::new(&format!("{:08x}", self.writes));
         let modified = Timestamp::UNIX_EPOCH + self.began.elapsed();
-        self.by_key.insert(key, Kept { etag: etag.clone(), bytes, modified });
+        let before = self.by_key.insert(key.clone(), Kept { etag: etag.clone(), bytes, modified });
+        self.remember(key, before);
         Put::Stored(etag)
+    }
+
+    fn remember(&mut self, key: String, before: Option<Kept>) {
+        if let Some(past) = &mut self.past {
+            past.entry(key).or_default().extend(before);
+        }
+    }
+
+    fn past(&self, key: &Key) -> impl Iterator<Item = &Kept> {
+        let states = self.past.as_ref().and_then(|past| past.get(&key.to_string()));
+        states.into_iter().flatten().rev()
     }
 
     fn page(&self, prefix: &str, after: Option<&Cursor>) -> Page {
@@ -101,11 +138,7 @@ impl Store for MemoryStore {
         Ok(match self.lock().by_key.get(&key.to_string()) {
             None => Get::Missing,
             Some(kept) if Some(&kept.etag) == if_none_match => Get::NotModified,
-            Some(Kept { etag, bytes, .. }) => Get::Found(Object {
-                etag: etag.clone(),
-                len: bytes.len() as u64,
-                body: ObjectBody::whole(bytes.clone()),
-            }),
+            Some(kept) => kept.found(),
         })
     }
 
@@ -129,8 +162,22 @@ impl Store for MemoryStore {
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.lock().by_key.remove(&key.to_string());
+        let mut objects = self.lock();
+        let before = objects.by_key.remove(&key.to_string());
+        objects.remember(key.to_string(), before);
         Ok(())
+    }
+
+    async fn history(&self, key: &Key) -> Result<Vec<Past>, StoreError> {
+        let objects = self.lock();
+        let past =
+            |kept: &Kept| Past { id: kept.etag.to_string(), modified: kept.modified, len: kept.bytes.len() as u64 };
+        Ok(objects.past(key).map(past).collect())
+    }
+
+    async fn get_past(&self, key: &Key, past: &Past) -> Result<Get, StoreError> {
+        let objects = self.lock();
+        Ok(objects.past(key).find(|kept| kept.etag.as_str() == past.id).map_or(Get::Missing, Kept::found))
     }
 
     fn location(&self) -> String {

@@ -79,6 +79,17 @@ pub trait Store: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// The states that an object had before its current one (or before it was deleted), as far as the store still has them, the newest first.
+    /// Nothing where the store keeps no history.
+    async fn history(&self, _key: &Key) -> Result<Vec<Past>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Reads one of those states.
+    async fn get_past(&self, _key: &Key, _past: &Past) -> Result<Get, StoreError> {
+        Ok(Get::Missing)
+    }
+
     /// Where the bytes are, in words for logs and errors: "bucket `crates` at https://…", "directory /var/lib/…". No secrets.
     fn location(&self) -> String;
 }
@@ -184,6 +195,17 @@ pub struct Entry {
     pub modified: Timestamp,
 }
 
+/// An earlier state of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// The store's own name for it.
+    pub id: String,
+    /// When it was stored, by the store's own clock.
+    pub modified: Timestamp,
+    /// Length in bytes.
+    pub len: u64,
+}
+
 /// A place in a listing: the object key (without the configured prefix) after which to go on. Only a page makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(String);
@@ -222,6 +244,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn presign_get(&self, key: &Key, valid: Duration) -> Result<Option<String>, StoreError> {
         (**self).presign_get(key, valid).await
+    }
+
+    async fn history(&self, key: &Key) -> Result<Vec<Past>, StoreError> {
+        (**self).history(key).await
+    }
+
+    async fn get_past(&self, key: &Key, past: &Past) -> Result<Get, StoreError> {
+        (**self).get_past(key, past).await
     }
 
     fn location(&self) -> String {

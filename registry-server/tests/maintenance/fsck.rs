@@ -87,9 +87,8 @@ async fn every_damage_is_named() {
         (Code::RecordUnreadable, key("delta")),
         (Code::TokenUnreadable, token),
         (Code::FileMissing, missing),
-        (Code::FileLength, short.clone()),
+        (Code::FileLength, short),
         (Code::FileContent, wrong),
-        (Code::FileContent, short),
         (Code::Ghost, ghost),
     ];
     let mut expected: Vec<_> = expected.iter().map(|(code, key)| (*code, key.to_string())).collect();

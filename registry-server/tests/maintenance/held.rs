@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use supercargo_registry::store::faulty::{Call, Faulty};
 use supercargo_registry::store::proof::Provable;
 use supercargo_registry::store::{
-    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Store, StoreError,
+    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Past, Prefix, Put, Store, StoreError,
 };
 use tokio::sync::Notify;
 
@@ -74,6 +74,14 @@ impl Store for Held {
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.pass(Call::Delete, &key.to_string()).await;
         self.inner.delete(key).await
+    }
+
+    async fn history(&self, key: &Key) -> Result<Vec<Past>, StoreError> {
+        self.inner.history(key).await
+    }
+
+    async fn get_past(&self, key: &Key, past: &Past) -> Result<Get, StoreError> {
+        self.inner.get_past(key, past).await
     }
 
     fn location(&self) -> String {

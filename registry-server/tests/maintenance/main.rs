@@ -10,6 +10,7 @@ mod audit;
 mod fsck;
 mod gc;
 mod held;
+mod restore;
 mod sweep;
 mod tombstones;
 
@@ -38,8 +39,17 @@ struct Place {
 
 impl Place {
     async fn new() -> Self {
+        Self::over(MemoryStore::new()).await
+    }
+
+    /// The same over a store that keeps every state of every object.
+    async fn with_history() -> Self {
+        Self::over(MemoryStore::with_history()).await
+    }
+
+    async fn over(store: MemoryStore) -> Self {
         drop(clock());
-        let store = Arc::new(Faulty::calm(MemoryStore::new()));
+        let store = Arc::new(Faulty::calm(store));
         let registry = replica(&store, 1).await;
         let ann = user(&registry, "ann").await;
         Self { store, registry, ann }

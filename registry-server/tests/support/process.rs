@@ -17,8 +17,15 @@ pub(crate) const ADMIN: &str = "the-real-admin-credential-0123";
 
 /// The binary, about to serve on free ports of loopback with nothing but these variables.
 pub(crate) fn serve(env: &[(&str, &str)]) -> Command {
+    let mut command = command("serve", env);
+    command.envs(on_free_ports());
+    command
+}
+
+/// Another command of the program, with no other variables.
+pub(crate) fn command(name: &str, env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_supercargo-registry"));
-    command.arg("serve").env_clear().envs(on_free_ports()).envs(env.iter().copied());
+    command.arg(name).env_clear().envs(env.iter().copied());
     command
 }
 

@@ -7,7 +7,7 @@
 //! was lost finds its own work. Keys that this version does not know are kept when a record is rewritten.
 //!
 //! Reading: [`Record::parse`] inflates the header alone; [`Record::index_gzip`] hands out the stored bytes of the
-//! index; [`Record::index`] inflates and checks them. Changing ([`change`], `tombstone`; `mark` is about writes under way): every change says whether it was one, adds one
+//! index; [`Record::index`] inflates and checks them. Changing ([`change`], `tombstone`, `recover`; `mark` is about writes under way): every change says whether it was one, adds one
 //! to `rev` and an entry to `ops`, and checks the invariants first; a corrupt record is never written over.
 //!
 //! Must never exist: a second place that knows the form of a record; private data in the index lines.
@@ -19,6 +19,7 @@ mod header;
 mod many;
 mod mark;
 mod op;
+mod recover;
 mod tombstone;
 mod versions;
 

@@ -98,6 +98,8 @@ pub enum OpKind {
     Delete,
     /// The crate was restored.
     Restore,
+    /// The record was damaged or gone, and went on from an earlier state: changes between may be lost.
+    Recover,
     /// Something that a later version does.
     #[serde(untagged)]
     Other(String),

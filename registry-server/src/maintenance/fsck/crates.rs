@@ -6,11 +6,12 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::restore::LostRecord;
 use super::{Code, Findings, Fix, Fsck, GHOST, SETTLED};
 use crate::krate::Record;
 use crate::maintenance::survey::{self, Files, Reading};
 use crate::registry::audit;
-use crate::store::{Entry, Get, Key, Sha256Digest, StoreError};
+use crate::store::{Entry, Etag, Get, Key, Sha256Digest, StoreError};
 
 impl Fsck<'_> {
     /// `modified`: when its record was last written, if it was there when the records were listed.
@@ -27,13 +28,21 @@ impl Fsck<'_> {
                 self.check_files(&mut found, &record, &files).await?;
                 Some(survey::named(&record))
             }
+            // This program deletes no record, so one that was there was deleted past it.
+            Reading::Missing if !files.entries.is_empty() && self.has_history(&key).await? => {
+                let what =
+                    format!("it is gone, and the store's history has it; the crate has {} files", files.entries.len());
+                found.add_fixable(Code::RecordMissing, &key, what, Some(lost(&files, None)));
+                None
+            }
             Reading::Missing => Some(BTreeMap::new()),
-            Reading::Broken { why, .. } => {
-                found.add(Code::RecordUnreadable, &key, why);
+            Reading::Broken { etag, why } => {
+                let fix = etag.map(|etag| lost(&files, Some(etag)));
+                found.add_fixable(Code::RecordUnreadable, &key, why, fix);
                 None
             }
         };
-        // What an unreadable record names nobody knows.
+        // What an unreadable or lost record names nobody knows.
         if let Some(named) = named {
             let ghosts = files.entries.iter().filter(|entry| !named.contains_key(&entry.key));
             for ghost in ghosts.filter(|entry| self.is_older(entry.modified, GHOST)) {
@@ -88,15 +97,12 @@ impl Fsck<'_> {
             let len = match listed.get(&key) {
                 Some(entry) if !self.options.deep => Some(entry.len),
                 // Published after the listing, or to be read anyway.
-                _ => self.read_file(found, &key, &what).await?,
+                _ => self.read_file(found, &key, stored.size, &what).await?,
             };
             match len {
                 Some(len) if len != stored.size => {
-                    found.add(
-                        Code::FileLength,
-                        &key,
-                        format!("the file of {what} has {len} bytes instead of {}", stored.size),
-                    );
+                    let what = format!("the file of {what} has {len} bytes instead of {}", stored.size);
+                    found.add_fixable(Code::FileLength, &key, what, restore(&key, stored.size));
                 }
                 _ => {}
             }
@@ -105,11 +111,18 @@ impl Fsck<'_> {
     }
 
     /// Reads a file: its length, and with `--deep` its content. `None`: what is wrong is said already.
-    async fn read_file(&self, found: &mut Findings, key: &Key, what: &str) -> Result<Option<u64>, StoreError> {
+    async fn read_file(
+        &self,
+        found: &mut Findings,
+        key: &Key,
+        size: u64,
+        what: &str,
+    ) -> Result<Option<u64>, StoreError> {
         let object = match self.store.get(key, None).await {
             Ok(Get::Found(object)) => object,
             Ok(_) => {
-                found.add(Code::FileMissing, key, format!("the file of {what} is not there"));
+                let what = format!("the file of {what} is not there");
+                found.add_fixable(Code::FileMissing, key, what, restore(key, size));
                 return Ok(None);
             }
             Err(error) if error.kind().is_transient() => return Err(error),
@@ -139,9 +152,22 @@ impl Fsck<'_> {
         let is = Sha256Digest::from_bytes(digest.finalize().into());
         if let Key::Blob { sha256, .. } = key
             && *sha256 != is
+            // Of another length it is said to be already.
+            && len == size
         {
-            found.add(Code::FileContent, key, format!("the file of {what} has the SHA-256 {is}"));
+            let what = format!("the file of {what} has the SHA-256 {is}");
+            found.add_fixable(Code::FileContent, key, what, restore(key, size));
         }
         Ok(Some(len))
     }
+}
+
+/// How a record comes back. `damaged`: what is there instead of it.
+fn lost(files: &Files, damaged: Option<Etag>) -> Fix {
+    let keys = files.entries.iter().map(|entry| entry.key.clone()).collect();
+    Fix::RestoreRecord(LostRecord { krate: files.krate.clone(), damaged, files: keys })
+}
+
+fn restore(key: &Key, size: u64) -> Option<Fix> {
+    Some(Fix::RestoreFile { key: key.clone(), size })
 }

@@ -1,12 +1,14 @@
 //! Checking a whole store: that every record is sound, every version's file is there, every change is in the audit log, and nothing lies about
 //! that nobody needs. Safe while servers run: what is read first may only make the rest look older, and what is found wrong is looked at again.
 //!
-//! `--repair` clears dead marks and writes missing entries of the audit log. All its writes go through the registry's one loop or create what
-//! follows from a record; it deletes nothing.
+//! `--repair` clears dead marks, writes missing entries of the audit log, and puts back records and files that were damaged or deleted, from the
+//! history of a bucket with versioning. All its writes go through the registry's own steps or create what follows from a record; it
+//! deletes nothing.
 
 mod crates;
 mod report;
 mod rest;
+mod restore;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 
 pub use self::report::{Code, Counts, Problem, Report};
+use self::restore::LostRecord;
 use super::progress::Progress;
 use super::survey::{self, Files, READS_AT_ONCE};
 use crate::krate::record::OpId;
@@ -45,6 +48,8 @@ pub struct Options {
 enum Fix {
     ClearMark(Key, OpId),
     WriteAudit(AuditEntry),
+    RestoreRecord(LostRecord),
+    RestoreFile { key: Key, size: u64 },
 }
 
 /// What a part of the check found.
@@ -134,6 +139,10 @@ pub async fn run(registry: &Registry, options: Options, progress: &Progress) -> 
     fsck.count_foreign(&mut report).await?;
     let foreign = report.counts.foreign;
     report.counts = Counts { foreign, ..found.counts };
+    // Where a record is gone, that it is behind the head is no news.
+    let gone: HashSet<String> =
+        found.problems.iter().filter(|(p, _)| p.code == Code::RecordMissing).map(|(p, _)| p.key.clone()).collect();
+    found.problems.retain(|(problem, _)| problem.code != Code::HeadAhead || !gone.contains(&problem.key));
     found.problems.sort_by(|(one, _), (other, _)| (one.code, &one.key).cmp(&(other.code, &other.key)));
     progress.enter("mending");
     for (mut problem, fix) in found.problems {
@@ -186,17 +195,20 @@ impl Fsck<'_> {
 
     async fn mend(&self, problem: &mut Problem, fix: Fix) {
         let mended = match fix {
-            Fix::ClearMark(key, mark) => match self.registry.clear_mark(&key, &mark).await {
-                Ok(true) => Ok("the mark is cleared"),
-                Ok(false) => Ok("somebody else wrote the record meanwhile"),
-                Err(error) => Err(error.cause().unwrap_or_else(|| error.to_string())),
-            },
-            Fix::WriteAudit(entry) => match audit::write(&*self.store, self.registry.entropy(), &entry).await {
-                Ok(()) => Ok("the entry is written"),
-                Err(error) => Err(error.to_string()),
-            },
+            Fix::ClearMark(key, mark) => self.registry.clear_mark(&key, &mark).await.map(|cleared| {
+                let text = if cleared { "the mark is cleared" } else { "somebody else wrote the record meanwhile" };
+                text.to_owned()
+            }),
+            Fix::WriteAudit(entry) => {
+                let written = audit::write(&*self.store, self.registry.entropy(), &entry).await;
+                written.map(|()| "the entry is written".to_owned()).map_err(RegistryError::from)
+            }
+            Fix::RestoreRecord(lost) => self.restore_record(&lost).await,
+            Fix::RestoreFile { key, size } => self.restore_file(&key, size).await,
         };
         problem.repaired = mended.is_ok();
-        problem.repair = Some(mended.map_or_else(|error| format!("it could not be mended: {error}"), str::to_owned));
+        problem.repair = Some(mended.unwrap_or_else(|error| {
+            format!("it could not be mended: {}", error.cause().unwrap_or_else(|| error.to_string()))
+        }));
     }
 }

@@ -18,6 +18,8 @@ pub enum Code {
     HeadAhead,
     /// A crate's record cannot be read, or contradicts itself.
     RecordUnreadable,
+    /// A crate's record is gone, although the store's history has one.
+    RecordMissing,
     /// A token's record cannot be read.
     TokenUnreadable,
     /// A writer left its mark and died.
@@ -131,10 +133,18 @@ impl Code {
             Self::HeadAhead => {
                 "was a single object put back to an older state? compare the record with a backup; the next change of it mends the rest"
             }
-            Self::RecordUnreadable | Self::FileMissing | Self::FileLength | Self::FileContent => {
-                "restore the object from a backup or from the bucket's version history"
+            Self::RecordUnreadable => {
+                "`fsck --repair` puts an earlier state back if the bucket has versioning, and says which changes are lost; else restore the object from a backup"
             }
-            Self::TokenUnreadable => "revoke the token where it was made, and make a new one",
+            Self::RecordMissing => {
+                "`fsck --repair` puts the last state back; if the crate is to be gone, restore it and delete it with `supercargo-registry crate delete`"
+            }
+            Self::FileMissing | Self::FileLength | Self::FileContent => {
+                "`fsck --repair` puts it back if the bucket has versioning; else restore the object from a backup"
+            }
+            Self::TokenUnreadable => {
+                "it lets nobody in, and is not put back: an earlier state may be one from before it was revoked. Make a new token; restore this one by hand only if you know that it was not revoked"
+            }
             Self::DeadMark => "nothing is lost: the next change clears it, or `fsck --repair`",
             Self::FileUnreadable => "see what the store says; check again when it answers",
             Self::Ghost => "nothing needs it: `supercargo-registry gc --dry-run=false`, twice, deletes it",
@@ -149,6 +159,7 @@ impl Code {
             Self::HeadUnreadable => "head-unreadable",
             Self::HeadAhead => "head-ahead",
             Self::RecordUnreadable => "record-unreadable",
+            Self::RecordMissing => "record-missing",
             Self::TokenUnreadable => "token-unreadable",
             Self::DeadMark => "dead-mark",
             Self::FileMissing => "file-missing",

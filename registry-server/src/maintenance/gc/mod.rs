@@ -26,6 +26,7 @@ pub use self::rules::{GcMutant, GcRules};
 use super::progress::Progress;
 use super::survey::{self, Files, READS_AT_ONCE, Reading};
 use crate::krate::Record;
+use crate::krate::record::OpKind;
 use crate::registry::{Registry, RegistryError};
 use crate::store::key::CanonicalName;
 use crate::store::{Entry, Key, Prefix, Store, StoreError, clock};
@@ -37,7 +38,8 @@ pub struct Grace {
     pub file: Duration,
     /// A plan, before it is acted on.
     pub plan: Duration,
-    /// The same as `file`, for a crate that was deleted, or has no record at all: somebody may want to mend that first.
+    /// The same as `file`, for a crate that was deleted, whose record was put back to an earlier state, or that has none at all: somebody may
+    /// want to mend that first.
     pub gone: Duration,
     /// The rules that hold: all, but in tests.
     pub rules: GcRules,
@@ -145,11 +147,16 @@ impl Gc<'_> {
             Reading::Sound(record) if record.mark().is_some() => {
                 Err(("a write is under way on its record".to_owned(), false))
             }
-            Reading::Sound(record) => match record.deletion() {
-                Some(deletion) if !self.is_older(deletion.at, self.grace.gone) => Ok(None),
-                _ => Ok(Some(self.grace.file)),
-            },
+            Reading::Sound(record) if self.is_in_doubt(record) => Ok(None),
+            Reading::Sound(_) => Ok(Some(self.grace.file)),
         }
+    }
+
+    /// A crate that was deleted, or went on from an earlier state, some time ago: somebody may want what it does not name.
+    fn is_in_doubt(&self, record: &Record) -> bool {
+        let recovered = record.ops().iter().filter(|op| op.kind == OpKind::Recover).map(|op| op.at);
+        let mut since = recovered.chain(record.deletion().map(|deletion| deletion.at));
+        since.any(|at| !self.is_older(at, self.grace.gone))
     }
 
     /// The first phase: finds what nothing names, for a later run.

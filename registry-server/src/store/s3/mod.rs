@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod credentials;
 mod halves;
+mod history;
 mod presign;
 
 use std::sync::Arc;
@@ -37,8 +38,8 @@ pub use self::config::{S3Config, S3ConfigError, S3Credentials, S3Timeouts};
 use self::credentials::DirectoryCredentials;
 use super::proof::{EtagDialect, Provable};
 use super::{
-    Body, Cond, Cursor, Entry, Etag, Get, Key, Object, ObjectBody, PAGE_ENTRIES_MAX, Page, Prefix, Put, Sha256Digest,
-    Store, StoreError, StoreErrorKind,
+    Body, Cond, Cursor, Entry, Etag, Get, Key, Object, ObjectBody, PAGE_ENTRIES_MAX, Page, Past, Prefix, Put,
+    Sha256Digest, Store, StoreError, StoreErrorKind,
 };
 
 /// A bucket, reached over connections of its own. Clones share them.
@@ -242,6 +243,14 @@ impl Store for S3Store {
 
     async fn presign_get(&self, key: &Key, valid: Duration) -> Result<Option<String>, StoreError> {
         self.presign(key, valid).await
+    }
+
+    async fn history(&self, key: &Key) -> Result<Vec<Past>, StoreError> {
+        self.list_history(key).await
+    }
+
+    async fn get_past(&self, key: &Key, past: &Past) -> Result<Get, StoreError> {
+        self.get_from_history(key, past).await
     }
 
     fn location(&self) -> String {

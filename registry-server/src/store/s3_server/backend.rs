@@ -10,9 +10,10 @@ use futures::StreamExt as _;
 use http::HeaderMap;
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::{
-    CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput, ETag, GetObjectInput,
-    GetObjectOutput, HeadBucketInput, HeadBucketOutput, ListObjectsV2Input, ListObjectsV2Output, Object,
-    PutObjectInput, PutObjectOutput, StreamingBlob,
+    CreateBucketInput, CreateBucketOutput, DeleteMarkerEntry, DeleteObjectInput, DeleteObjectOutput, ETag,
+    GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, ListObjectVersionsInput,
+    ListObjectVersionsOutput, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectVersion, PutObjectInput,
+    PutObjectOutput, StreamingBlob,
 };
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
@@ -21,7 +22,7 @@ use super::wire::ConnectionId;
 use super::{Lie, Shared, locked};
 use crate::store::{Cond, Etag, Refused, Sha256Digest};
 
-/// The S3 operations that the registry uses, and two that its tests do.
+/// The S3 operations that the registry and its tests use.
 pub(super) struct Backend(pub(super) Arc<Shared>);
 
 /// Who may sign.
@@ -123,10 +124,13 @@ impl S3 for Backend {
     }
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        let found = self.0.objects.get(&req.input.bucket, &req.input.key, connection(&req.extensions))?;
-        let Some((etag, bytes)) = found else {
-            return Err(s3_error!(NoSuchKey, "The specified key does not exist."));
+        let (bucket, key) = (&req.input.bucket, &req.input.key);
+        let found = match &req.input.version_id {
+            Some(id) => self.0.objects.state(bucket, key, id)?.ok_or(s3s::S3ErrorCode::NoSuchVersion),
+            None => self.0.objects.get(bucket, key, connection(&req.extensions))?.ok_or(s3s::S3ErrorCode::NoSuchKey),
         };
+        let (etag, bytes) =
+            found.map_err(|code| s3s::S3Error::with_message(code, "The specified key does not exist."))?;
         let known = header(&req.headers, "if-none-match");
         if known.is_some_and(|known| known == format!("\"{etag}\"") || known == etag.as_str()) {
             return Err(s3_error!(NotModified));
@@ -166,6 +170,49 @@ impl S3 for Backend {
             contents: Some(contents),
             is_truncated: Some(truncated),
             next_continuation_token: last.filter(|_| truncated),
+            ..Default::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    async fn list_object_versions(
+        &self,
+        req: S3Request<ListObjectVersionsInput>,
+    ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+        let prefix = req.input.prefix.clone().unwrap_or_default();
+        let (mut versions, mut delete_markers) = (Vec::new(), Vec::new());
+        let mut found = self.0.objects.states(&req.input.bucket, &prefix)?;
+        let max = usize::try_from(req.input.max_keys.unwrap_or(1000)).unwrap_or(1000).min(1000);
+        let truncated = found.len() > max;
+        found.truncate(max);
+        for state in found {
+            let (key, version_id, is_latest) = (Some(state.key), Some(state.id), Some(state.is_latest));
+            let last_modified = Some((std::time::UNIX_EPOCH + state.modified).into());
+            match state.content {
+                Some((etag, len)) => versions.push(ObjectVersion {
+                    e_tag: Some(strong(&etag)),
+                    size: i64::try_from(len).ok(),
+                    key,
+                    version_id,
+                    is_latest,
+                    last_modified,
+                    ..Default::default()
+                }),
+                None => delete_markers.push(DeleteMarkerEntry {
+                    key,
+                    version_id,
+                    is_latest,
+                    last_modified,
+                    ..Default::default()
+                }),
+            }
+        }
+        let output = ListObjectVersionsOutput {
+            name: Some(req.input.bucket),
+            prefix: Some(prefix),
+            is_truncated: Some(truncated),
+            versions: Some(versions),
+            delete_markers: Some(delete_markers),
             ..Default::default()
         };
         Ok(S3Response::new(output))

@@ -247,6 +247,11 @@ impl S3Server {
         self.shared.objects.create_bucket(BUCKET);
     }
 
+    /// Keeps every state of every object from now on, as a bucket with versioning does.
+    pub fn keep_versions(&self) {
+        self.shared.objects.keep_versions();
+    }
+
     /// Puts the server's clock, which dates objects, forward.
     pub fn advance(&self, by: Duration) {
         self.shared.objects.advance(by);

@@ -1,6 +1,7 @@
 //! The objects: one map under one lock, so that every operation has its moment. Lies are told here.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(super) struct Objects {
     /// For [`Lie::RacesAcrossNodes`]: who writes on each node.
     nodes: [tokio::sync::Mutex<()>; 2],
     began: Instant,
+    /// Whether every state of a key is kept, and can be asked for.
+    versioned: AtomicBool,
     /// How far the server's clock was put forward.
     ahead: Mutex<Duration>,
 }
@@ -55,6 +58,17 @@ pub(super) struct Listed {
     pub(super) modified: Duration,
 }
 
+/// A state of a key, in a listing of versions.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) key: String,
+    pub(super) id: String,
+    /// ETag and length; `None`: a deletion.
+    pub(super) content: Option<(Etag, usize)>,
+    pub(super) modified: Duration,
+    pub(super) is_latest: bool,
+}
+
 /// An operation that was not carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum No {
@@ -71,8 +85,45 @@ impl Objects {
             passed: watch::Sender::default(),
             nodes: Default::default(),
             began: Instant::now(),
+            versioned: AtomicBool::new(false),
             ahead: Mutex::default(),
         }
+    }
+
+    /// Keeps every state of every key from now on.
+    pub(super) fn keep_versions(&self) {
+        self.versioned.store(true, Ordering::Relaxed);
+    }
+
+    /// All states of the keys below `prefix` in S3's order: by key, the newest first. Deletions are among them.
+    pub(super) fn states(&self, bucket: &str, prefix: &str) -> Result<Vec<State>, No> {
+        let buckets = self.lock();
+        let objects = buckets.get(bucket).ok_or(No::Bucket)?;
+        let below = objects.iter().filter(|(key, _)| key.starts_with(prefix));
+        let states = below.flat_map(|(key, versions)| {
+            let latest = versions.len() - 1;
+            versions.iter().enumerate().rev().map(move |(number, version)| State {
+                key: key.clone(),
+                id: self.version_id(number),
+                content: version.content.as_ref().map(|(etag, bytes)| (etag.clone(), bytes.len())),
+                modified: version.modified,
+                is_latest: number == latest,
+            })
+        });
+        Ok(states.collect())
+    }
+
+    /// One state of a key, unless it is a deletion.
+    pub(super) fn state(&self, bucket: &str, key: &str, id: &str) -> Result<Option<(Etag, Bytes)>, No> {
+        let buckets = self.lock();
+        let versions = buckets.get(bucket).ok_or(No::Bucket)?.get(key).map_or(&[][..], Vec::as_slice);
+        let found = versions.iter().enumerate().find(|(number, _)| self.version_id(*number) == id);
+        Ok(found.and_then(|(_, version)| version.content.clone()))
+    }
+
+    /// Without versioning there is one version, and this is its name on AWS.
+    fn version_id(&self, number: usize) -> String {
+        if self.versioned.load(Ordering::Relaxed) { format!("v{number}") } else { "null".to_owned() }
     }
 
     /// Puts the server's clock forward.
@@ -226,7 +277,8 @@ impl Objects {
         let version = Version { content, writer, since: Instant::now(), modified: self.time() };
         let versions = objects.entry(key.to_owned()).or_default();
         versions.push(version);
-        if !matches!(self.lie, Lie::StaleReads(_) | Lie::StaleLists(_)) {
+        let kept = self.versioned.load(Ordering::Relaxed);
+        if !kept && !matches!(self.lie, Lie::StaleReads(_) | Lie::StaleLists(_)) {
             // Nobody looks at earlier ones.
             versions.drain(..versions.len() - 1);
         }
