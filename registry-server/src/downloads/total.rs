@@ -156,6 +156,20 @@ impl Total {
         plan
     }
 
+    /// Deltas that are neither in this state nor in a listing that was begun before it was read, although later ones of the same counter are
+    /// listed: the first of each such counter, and how many wait for it.
+    #[must_use]
+    pub fn gaps(&self, listed: &Listed) -> Vec<(Ulid, u64, usize)> {
+        let gap = |(counter, numbers): (&Ulid, &BTreeSet<u64>)| {
+            let mut next = self.header.counters.get(counter).map_or(1, |mark| mark.number + 1);
+            let new = numbers.range(next..);
+            next += new.clone().zip(next..).take_while(|(number, wanted)| *number == wanted).count() as u64;
+            let waiting = numbers.range(next..).count();
+            (waiting > 0).then_some((*counter, next, waiting))
+        };
+        listed.iter().filter_map(gap).collect()
+    }
+
     /// The next state, with these deltas, which [`Total::plan`] has chosen from `listed`. Takes seconds for a large total.
     ///
     /// # Errors

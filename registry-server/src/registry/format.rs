@@ -24,7 +24,7 @@ struct Format {
 
 impl Registry {
     /// The registry's id. Refuses formats that this program does not know, and changes nothing; `None` if the store has none yet.
-    pub(super) async fn read_format(&self) -> Result<Option<String>, RegistryError> {
+    pub(crate) async fn read_format(&self) -> Result<Option<String>, RegistryError> {
         match self.store.get(&Key::Format, None).await? {
             Get::Found(object) => judge(&object.bytes(BYTES_MAX).await?).map(Some),
             _ => Ok(None),

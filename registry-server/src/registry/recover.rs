@@ -15,7 +15,7 @@ use crate::store::key::CanonicalName;
 use crate::store::{Etag, Key};
 
 impl Registry {
-    /// Makes `earlier` the state of a crate, in place of the `damaged` object, or of none. States up to `rev_seen` may be known to somebody. The
+    /// Makes `earlier` the state of a crate, in place of the `damaged` object, or of none (a name that is only reserved is none). States up to `rev_seen` may be known to somebody. The
     /// `rev` that it has then; `None`: somebody else wrote the record meanwhile.
     ///
     /// # Errors
@@ -30,8 +30,7 @@ impl Registry {
         self.check_ready()?;
         let change = Change { op: self.new_op(), actor: administrator(), at: self.clock.now() };
         let name = earlier.name();
-        let record = earlier.recovered(rev_seen, &change).map_err(|error| write_error(error, name))?;
-        let rev = record.rev();
+        let recovered = |rev_seen| earlier.recovered(rev_seen, &change).map_err(|error| write_error(error, name));
         let commit = Commit {
             key: Key::Crate(krate.clone()),
             operation: "recover",
@@ -40,16 +39,50 @@ impl Registry {
             shown: Shown::All,
             not_after: None,
         };
-        let written = match damaged {
-            Some(damaged) => self.commit_over_damaged(&commit, damaged, record).await?,
-            None => {
-                self.commit(commit, None, |state: Option<&Record>| {
-                    Ok(if state.is_none() { Decision::Write(record.clone(), true) } else { Decision::Keep(false) })
+        let Some(damaged) = damaged else {
+            return self
+                .commit(commit, None, |state: Option<&Record>| match state {
+                    Some(state) if !state.is_vacant() => Ok(Decision::Keep(None)),
+                    state => {
+                        let record = recovered(rev_seen.max(state.map_or(0, Record::rev)))?;
+                        let rev = record.rev();
+                        Ok(Decision::Write(record, Some(rev)))
+                    }
                 })
-                .await?
-            }
+                .await;
         };
-        Ok(written.then_some(rev))
+        let record = recovered(rev_seen)?;
+        let rev = record.rev();
+        Ok(self.commit_over_damaged(&commit, damaged, record).await?.then_some(rev))
+    }
+
+    /// Has a record that lies behind what was announced of it catch up, so that it is kept in memory again, and no replica that knows a later state
+    /// goes on showing it. The `rev` that it has then; `None`: it is not behind any more.
+    ///
+    /// # Errors
+    /// The store fails, or the record is unreadable.
+    pub(crate) async fn catch_up(&self, krate: &CanonicalName, announced: u64) -> Result<Option<u64>, RegistryError> {
+        self.check_ready()?;
+        let op = self.new_op();
+        let commit = Commit {
+            key: Key::Crate(krate.clone()),
+            operation: "recover",
+            what: format!("the crate `{}`", krate.as_str()),
+            op: &op,
+            shown: Shown::Committed,
+            not_after: None,
+        };
+        self.commit(commit, None, |state: Option<&Record>| {
+            Ok(match state.filter(|state| state.rev() < announced) {
+                Some(state) => {
+                    let next = state.caught_up(announced, op.clone());
+                    let rev = next.rev();
+                    Decision::Write(next, Some(rev))
+                }
+                None => Decision::Keep(None),
+            })
+        })
+        .await
     }
 
     /// One attempt: whoever wants another looks again at what is there.

@@ -113,6 +113,17 @@ async fn a_record_that_was_put_back_is_behind_the_head() {
     let report = check(&place.registry, Options::default()).await;
     assert_eq!(found(&report), [(Code::HeadAhead, key("krate").to_string().as_str())]);
     assert!(report.problems[0].what.contains("announces rev 2, the record has 1"), "{report:?}");
+    place.registry.finish_writes().await;
+
+    // A replica may have the later state in memory.
+    assert_eq!(index(&place.registry, "krate").await.unwrap().lines().count(), 2);
+    let report = check(&place.registry, REPAIR).await;
+    let said = report.problems[0].repair.as_deref().unwrap();
+    assert_eq!(report.left(), 0, "{said}");
+    assert!(said.starts_with("it has rev 3 now") && said.contains("publish 1.1.0 by ann"), "{said}");
+    assert_eq!(index(&place.registry, "krate").await.unwrap().lines().count(), 1);
+    advance(HOUR).await;
+    assert_eq!(found(&check(&place.registry, DEEP).await), []);
 }
 
 #[tokio::test(start_paused = true)]

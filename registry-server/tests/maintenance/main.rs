@@ -7,6 +7,7 @@
 mod support;
 
 mod audit;
+mod derived;
 mod fsck;
 mod gc;
 mod held;

@@ -218,6 +218,28 @@ async fn who_mends_by_hand_meanwhile_is_not_written_over() {
     let problem = only(&report, Code::RecordUnreadable);
     assert!(!problem.repaired && said(problem).contains("written by somebody else meanwhile"), "{problem:?}");
     assert_eq!(place.object(&key("krate")).await, before.to_bytes());
+    // What was announced for nothing is made good.
+    let report = check(&place.registry, REPAIR).await;
+    assert!(only(&report, Code::HeadAhead).repaired, "{report:?}");
+    place.registry.finish_writes().await;
+    assert_eq!(check(&place.registry, DEEP).await.problems, []);
+}
+
+/// Somebody deletes the record, and somebody else begins to publish under the name, and dies.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_was_reserved_since_does_not_hide_that_a_record_was_deleted() {
+    let place = Place::with_history().await;
+    publish(&place.registry, &place.ann, "krate", "1.0.0").await.unwrap();
+    place.registry.finish_writes().await;
+    let (before, lines) = (place.record("krate").await, index(&place.registry, "krate").await);
+    place.delete(&key("krate")).await;
+    let reserved = supercargo_registry::krate::Record::new(name("Krate"), ["eve".parse().unwrap()].into());
+    place.plant(&key("krate"), reserved.reservation(op(8)).to_bytes()).await;
+    let report = check(&place.registry, REPAIR).await;
+    assert!(only(&report, Code::RecordMissing).repaired, "{report:#?}");
+    assert!(place.record("krate").await.rev() > before.rev());
+    let fresh = replica(&place.store, 2).await;
+    assert_eq!(index(&fresh, "krate").await, lines);
 }
 
 #[tokio::test(start_paused = true)]

@@ -117,3 +117,25 @@ fn the_stored_form() {
     );
     assert_eq!(header, expected);
 }
+
+#[test]
+fn a_gap_is_a_delta_that_others_wait_for() {
+    let total = Total::empty();
+    let listed = |numbers: &[u64]| Listed::from([(Ulid::from(1), numbers.iter().copied().collect())]);
+    for (numbers, gaps) in [
+        (&[1, 2, 3][..], &[][..]),
+        (&[], &[]),
+        (&[2], &[(Ulid::from(1), 1, 1)]),
+        (&[1, 3, 5], &[(Ulid::from(1), 2, 2)]),
+    ] {
+        assert_eq!(total.gaps(&listed(numbers)), gaps, "{numbers:?}");
+    }
+    let one = Delta { counter: Ulid::from(1), number: 1, counts: Counts::default() };
+    let op = "1".repeat(32).parse().expect("digits");
+    let next = total.with(vec![one], &listed(&[1]), op, Timestamp::UNIX_EPOCH, Rules::default()).expect("sound");
+    for (numbers, gaps) in
+        [(&[1][..], &[][..]), (&[2, 3], &[]), (&[1, 3], &[(Ulid::from(1), 2, 1)]), (&[4, 5], &[(Ulid::from(1), 2, 2)])]
+    {
+        assert_eq!(next.gaps(&listed(numbers)), gaps, "{numbers:?} after 1");
+    }
+}

@@ -20,20 +20,26 @@ impl Fsck<'_> {
         let key = Key::Crate(files.krate.clone());
         found.counts.files = files.entries.len() as u64;
         found.counts.file_bytes = files.entries.iter().map(|entry| entry.len).sum();
-        let named = match survey::record(&*self.store, &files.krate).await? {
+        let reading = survey::record(&*self.store, &files.krate).await?;
+        let is_nobodys = match &reading {
+            Reading::Sound(record) => record.is_vacant(),
+            Reading::Missing => true,
+            Reading::Broken { .. } => false,
+        };
+        let named = match reading {
+            // This program deletes no record, so one that was there was deleted past it.
+            _ if is_nobodys && !files.entries.is_empty() && self.history_has_crate(&files.krate).await? => {
+                let count = files.entries.len();
+                let what = format!("it is gone, and the store's history has it; the crate has {count} files");
+                found.add_fixable(Code::RecordMissing, &key, what, Some(lost(&files, None)));
+                None
+            }
             Reading::Sound(record) => {
                 self.count(&mut found, &record);
                 self.check_mark(&mut found, &key, &record, modified);
                 self.check_ops(&mut found, &record);
                 self.check_files(&mut found, &record, &files).await?;
                 Some(survey::named(&record))
-            }
-            // This program deletes no record, so one that was there was deleted past it.
-            Reading::Missing if !files.entries.is_empty() && self.has_history(&key).await? => {
-                let what =
-                    format!("it is gone, and the store's history has it; the crate has {} files", files.entries.len());
-                found.add_fixable(Code::RecordMissing, &key, what, Some(lost(&files, None)));
-                None
             }
             Reading::Missing => Some(BTreeMap::new()),
             Reading::Broken { etag, why } => {

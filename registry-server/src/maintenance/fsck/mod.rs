@@ -6,6 +6,7 @@
 //! deletes nothing.
 
 mod crates;
+mod derived;
 mod report;
 mod rest;
 mod restore;
@@ -25,7 +26,7 @@ use crate::krate::record::OpId;
 use crate::registry::audit::{self, Entry as AuditEntry};
 use crate::registry::{Registry, RegistryError};
 use crate::store::key::CanonicalName;
-use crate::store::{Key, Prefix, Store, StoreError, clock};
+use crate::store::{Etag, Key, Prefix, Store, StoreError, Ulid, clock};
 
 /// A mark that has stood for this long is a dead writer's; an entry of the audit log that is missing for this long will not come by itself.
 const SETTLED: Duration = Duration::from_secs(5 * 60);
@@ -48,8 +49,11 @@ pub struct Options {
 enum Fix {
     ClearMark(Key, OpId),
     WriteAudit(AuditEntry),
+    CatchUp { krate: CanonicalName, announced: u64 },
     RestoreRecord(LostRecord),
     RestoreFile { key: Key, size: u64 },
+    RestoreTotal(Option<Etag>),
+    RestoreDelta { counter: Ulid, number: u64 },
 }
 
 /// What a part of the check found.
@@ -81,6 +85,8 @@ impl Findings {
             bytes_compared,
             tokens,
             audit_entries,
+            catalog_crates,
+            downloads_deltas,
             foreign,
         } = other.counts;
         let counts = &mut self.counts;
@@ -93,6 +99,8 @@ impl Findings {
         counts.bytes_compared += bytes_compared;
         counts.tokens += tokens;
         counts.audit_entries += audit_entries;
+        counts.catalog_crates += catalog_crates;
+        counts.downloads_deltas += downloads_deltas;
         counts.foreign += foreign;
     }
 }
@@ -135,6 +143,8 @@ pub async fn run(registry: &Registry, options: Options, progress: &Progress) -> 
     found.counts.audit_entries = fsck.audited.len() as u64;
     found.take_over(fsck.check_crates().await?);
     found.take_over(fsck.check_tokens().await?);
+    found.take_over(fsck.check_catalog().await?);
+    found.take_over(fsck.check_downloads().await?);
     let mut report = Report::new(fsck.store.location(), now, options.deep, options.repair);
     fsck.count_foreign(&mut report).await?;
     let foreign = report.counts.foreign;
@@ -203,8 +213,11 @@ impl Fsck<'_> {
                 let written = audit::write(&*self.store, self.registry.entropy(), &entry).await;
                 written.map(|()| "the entry is written".to_owned()).map_err(RegistryError::from)
             }
+            Fix::CatchUp { krate, announced } => self.catch_up(&krate, announced).await,
             Fix::RestoreRecord(lost) => self.restore_record(&lost).await,
             Fix::RestoreFile { key, size } => self.restore_file(&key, size).await,
+            Fix::RestoreTotal(damaged) => self.restore_total(damaged.as_ref()).await,
+            Fix::RestoreDelta { counter, number } => self.restore_delta(counter, number).await,
         };
         problem.repaired = mended.is_ok();
         problem.repair = Some(mended.unwrap_or_else(|error| {

@@ -36,6 +36,12 @@ pub enum Code {
     Ghost,
     /// A change is not in the audit log.
     AuditMissing,
+    /// The list of crates for search cannot be used.
+    CatalogUnreadable,
+    /// Downloads that were counted cannot be read.
+    DownloadsUnreadable,
+    /// Downloads that were counted are gone.
+    DownloadsMissing,
 }
 
 /// One thing that is wrong.
@@ -77,6 +83,10 @@ pub struct Counts {
     pub tokens: u64,
     /// Entries of the audit log.
     pub audit_entries: u64,
+    /// Crates in the stored list for search.
+    pub catalog_crates: u64,
+    /// Downloads that wait to be added up, in objects.
+    pub downloads_deltas: u64,
     /// Objects whose keys are not ours. They are left alone.
     pub foreign: u64,
 }
@@ -131,7 +141,7 @@ impl Code {
                 "delete v1/head while no server runs: it is made again, and only costs every replica its memory"
             }
             Self::HeadAhead => {
-                "was a single object put back to an older state? compare the record with a backup; the next change of it mends the rest"
+                "was a single object put back to an older state? `fsck --repair` has replicas forget later ones, and says which changes are lost, as far as the audit log knows"
             }
             Self::RecordUnreadable => {
                 "`fsck --repair` puts an earlier state back if the bucket has versioning, and says which changes are lost; else restore the object from a backup"
@@ -149,6 +159,12 @@ impl Code {
             Self::FileUnreadable => "see what the store says; check again when it answers",
             Self::Ghost => "nothing needs it: `supercargo-registry gc --dry-run=false`, twice, deletes it",
             Self::AuditMissing => "`fsck --repair` writes it from the record",
+            Self::CatalogUnreadable => {
+                "no search misses anything: it reads the records, and the next server that starts, or the next changes, write the list anew"
+            }
+            Self::DownloadsUnreadable | Self::DownloadsMissing => {
+                "only numbers of downloads wait; nothing writes over them. `fsck --repair` puts the object back if the bucket has versioning; else restore it from a backup, or give it up: delete the total, or the deltas of that counter, and their numbers with it"
+            }
         }
     }
 
@@ -168,6 +184,9 @@ impl Code {
             Self::FileUnreadable => "file-unreadable",
             Self::Ghost => "ghost",
             Self::AuditMissing => "audit-missing",
+            Self::CatalogUnreadable => "catalog-unreadable",
+            Self::DownloadsUnreadable => "downloads-unreadable",
+            Self::DownloadsMissing => "downloads-missing",
         }
     }
 }

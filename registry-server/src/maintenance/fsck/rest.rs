@@ -38,18 +38,16 @@ impl Fsck<'_> {
         }
         for (key, rev) in announced {
             let Key::Crate(krate) = &key else { continue };
-            let (stands, marked) = match survey::record(&*self.store, krate).await? {
-                Reading::Sound(record) => (record.rev(), record.mark().is_some()),
-                Reading::Missing => (0, false),
+            let fix = Fix::CatchUp { krate: krate.clone(), announced: rev };
+            let (stands, marked, fix) = match survey::record(&*self.store, krate).await? {
+                Reading::Sound(record) => (record.rev(), record.mark().is_some(), Some(fix)),
+                Reading::Missing => (0, false, None),
                 // Said elsewhere.
                 Reading::Broken { .. } => continue,
             };
             if rev > stands && !marked {
-                found.add(
-                    Code::HeadAhead,
-                    &key,
-                    format!("the head announces rev {rev}, the record has {stands}, and nobody is writing it"),
-                );
+                let what = format!("the head announces rev {rev}, the record has {stands}, and nobody is writing it");
+                found.add_fixable(Code::HeadAhead, &key, what, fix);
             }
         }
         Ok(found)

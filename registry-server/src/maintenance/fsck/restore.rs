@@ -16,7 +16,7 @@ use crate::registry::RegistryError;
 use crate::registry::audit::{ENTRY_BYTES_MAX, Told};
 use crate::replicas::head::{HEAD_BYTES_MAX, Head};
 use crate::store::key::CanonicalName;
-use crate::store::{Body, Cond, Etag, Key, Past, Prefix, Put, Sha256Digest, StoreError, StoreErrorKind};
+use crate::store::{Body, Cond, Etag, Get, Key, Past, Prefix, Put, Sha256Digest, StoreError};
 
 /// How far the clocks of two writers may differ: changes from so long before the restored state's last one are looked at, too.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
@@ -27,7 +27,7 @@ const LISTED_MAX: usize = 20;
 #[derive(Debug)]
 pub(super) struct LostRecord {
     pub(super) krate: CanonicalName,
-    /// What is there instead of it; `None`: nothing.
+    /// What is there instead of it; `None`: nothing, or the name that somebody reserved since.
     pub(super) damaged: Option<Etag>,
     /// The stored files of the crate.
     pub(super) files: Vec<Key>,
@@ -51,6 +51,15 @@ impl Fsck<'_> {
         }
     }
 
+    /// The same, whether one of them is a crate that somebody published.
+    pub(super) async fn history_has_crate(&self, krate: &CanonicalName) -> Result<bool, StoreError> {
+        match self.newest_sound(&Key::Crate(krate.clone()), krate).await {
+            Ok(earlier) => Ok(earlier.is_some()),
+            Err(error) if error.kind().is_transient() => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Puts a record back; in words what was done.
     pub(super) async fn restore_record(&self, lost: &LostRecord) -> Result<String, RegistryError> {
         let key = Key::Crate(lost.krate.clone());
@@ -63,9 +72,7 @@ impl Fsck<'_> {
         let seen = [record.rev() + unreadable + damaged, self.announced(&key).await?];
         let seen = seen.into_iter().chain(later.iter().map(|told| told.rev)).max().unwrap_or(0);
         let put = self.registry.recover_crate(&lost.krate, lost.damaged.clone(), &record, seen).await?;
-        let Some(rev) = put else {
-            return Err(RegistryError::Conflict(format!("{key} was written by somebody else meanwhile; check again")));
-        };
+        let Some(rev) = put else { return Err(meanwhile(&key)) };
         let mut text = format!(
             "put back as it was at rev {}, stored at {:.0} (version {}); it has rev {rev} now",
             record.rev(),
@@ -75,6 +82,18 @@ impl Fsck<'_> {
         text += &in_words(&later);
         text += &unnamed(&record, &lost.files);
         Ok(text)
+    }
+
+    /// Has a record that lies behind the head catch up; in words what is lost, should somebody have put it back.
+    pub(super) async fn catch_up(&self, krate: &CanonicalName, announced: u64) -> Result<String, RegistryError> {
+        let Reading::Sound(record) = survey::record(&*self.store, krate).await? else {
+            return Err(RegistryError::NotFound(format!("{} cannot be read", Key::Crate(krate.clone()))));
+        };
+        let later = self.changes_after(&record).await?;
+        Ok(match self.registry.catch_up(krate, announced).await? {
+            Some(rev) => format!("it has rev {rev} now, and nobody shows a later state of it{}", in_words(&later)),
+            None => "somebody has written it meanwhile".to_owned(),
+        })
     }
 
     async fn newest_sound(&self, key: &Key, krate: &CanonicalName) -> Result<Option<Earlier>, StoreError> {
@@ -126,27 +145,47 @@ impl Fsck<'_> {
         let Key::Blob { sha256, .. } = key else {
             return Err(RegistryError::NotFound(format!("{key} is not the key of a file")));
         };
-        for past in self.store.history(key).await?.into_iter().filter(|past| past.len == size) {
-            let bytes = survey::read_past(&*self.store, key, &past, size).await?;
-            if let Some(bytes) = bytes.filter(|bytes| Sha256Digest::of(bytes) == *sha256) {
-                self.put_file(key, bytes).await?;
-                return Ok(format!("put back as it was stored at {:.0} (version {})", past.modified, past.id));
-            }
-        }
-        Err(RegistryError::NotFound(format!("the store has no earlier version of {key} with that checksum")))
+        let has_checksum = |bytes: Bytes| async move {
+            if Sha256Digest::of(&bytes) == *sha256 { Ok(()) } else { Err("it has another checksum".to_owned()) }
+        };
+        let damaged = match self.store.get(key, None).await? {
+            Get::Found(object) => Some(object.etag),
+            Get::Missing | Get::NotModified => None,
+        };
+        self.restore_object(key, size, damaged.as_ref(), has_checksum).await
     }
 
-    /// Without a condition, as files are always stored: under this key only these bytes can be right.
-    async fn put_file(&self, key: &Key, bytes: Bytes) -> Result<(), StoreError> {
-        match self.store.put(key, Body::Bytes(bytes), Cond::Any).await {
-            Put::Stored(_) => Ok(()),
-            Put::NotSent(error) | Put::Unknown(error) => Err(error),
-            Put::Refused(refused) => {
-                let text = format!("{key}: {refused:?} without a condition");
-                Err(StoreError::new(StoreErrorKind::Rejected, text))
+    /// Puts the newest earlier state that is sound back as it was, in place of the damaged object, or of none.
+    pub(super) async fn restore_object<F>(
+        &self,
+        key: &Key,
+        bytes_max: u64,
+        damaged: Option<&Etag>,
+        is_sound: impl Fn(Bytes) -> F,
+    ) -> Result<String, RegistryError>
+    where
+        F: Future<Output = Result<(), String>>,
+    {
+        for past in self.store.history(key).await? {
+            let Some(bytes) = survey::read_past(&*self.store, key, &past, bytes_max).await? else { continue };
+            if is_sound(bytes.clone()).await.is_err() {
+                continue;
             }
+            let cond = damaged.map_or(Cond::Absent, |etag| Cond::Matches(etag.clone()));
+            return match self.store.put(key, Body::Bytes(bytes), cond).await {
+                Put::Stored(_) => {
+                    Ok(format!("put back as it was stored at {:.0} (version {})", past.modified, past.id))
+                }
+                Put::NotSent(error) | Put::Unknown(error) => Err(error.into()),
+                Put::Refused(_) => Err(meanwhile(key)),
+            };
         }
+        Err(RegistryError::NotFound(format!("the store has no earlier, sound version of {key}")))
     }
+}
+
+fn meanwhile(key: &Key) -> RegistryError {
+    RegistryError::Conflict(format!("{key} was written by somebody else meanwhile; check again"))
 }
 
 /// What is lost, and has to be done again by hand.

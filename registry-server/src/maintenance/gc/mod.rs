@@ -1,4 +1,5 @@
-//! Garbage collection: files that nothing names, because their publish died between storing the bytes and writing the record.
+//! Garbage collection: files that nothing names, because their publish died between storing the bytes and writing the record; catalog files
+//! that do not count any more; what a proof of the store left.
 //!
 //! Two phases, in two runs. A run lists the files of each crate, reads its record afterwards, and writes what the record does not name and is
 //! older than [`Grace::file`] into a plan. A later run takes a plan that is at least [`Grace::plan`] old, reads the records again, and deletes
@@ -10,6 +11,7 @@
 //!
 //! What must never exist here: the deletion of a record; a deletion because something failed; a deletion by what one listing said.
 
+mod catalogs;
 mod plan;
 mod rules;
 
@@ -184,6 +186,7 @@ impl Gc<'_> {
                 plan.candidates.push(Candidate::of(&entry));
             }
         }
+        plan.candidates.extend(self.surplus_catalogs().await?.iter().map(Candidate::of));
         self.report.planned = plan.candidates.iter().map(Candidate::shown).collect();
         if !self.dry_run {
             plan.store(&*self.store, || self.registry.new_ulid()).await?;
@@ -247,24 +250,25 @@ impl Gc<'_> {
 
     /// What of a plan is still the same object, and still not named by a record that was read after that was seen.
     async fn still_unnamed(&mut self, plan: &Plan) -> Result<Vec<Candidate>, RegistryError> {
-        let mut by_crate: BTreeMap<Option<CanonicalName>, Vec<&Candidate>> = BTreeMap::new();
+        let mut by_crate: BTreeMap<CanonicalName, Vec<&Candidate>> = BTreeMap::new();
+        let (mut deletable, mut catalogs) = (Vec::new(), Vec::new());
         for candidate in &plan.candidates {
-            let krate = match candidate.key()? {
-                Key::Blob { krate, .. } => Some(krate),
-                Key::Probe { .. } => None,
+            match candidate.key()? {
+                Key::Blob { krate, .. } => by_crate.entry(krate).or_default().push(candidate),
+                Key::Catalog(_) => catalogs.push(candidate),
+                Key::Probe { .. } => deletable.push(candidate.clone()),
                 other => {
                     let reason = format!("it names {other}, which is not for it to delete");
                     return Err(RegistryError::Broken { what: "a plan of the garbage collection".into(), reason });
                 }
-            };
-            by_crate.entry(krate).or_default().push(candidate);
+            }
         }
-        let mut deletable = Vec::new();
+        if !catalogs.is_empty() {
+            let surplus = self.surplus_catalogs().await?;
+            let still = catalogs.into_iter().filter(|candidate| surplus.iter().any(|entry| candidate.is(entry)));
+            deletable.extend(still.cloned());
+        }
         for (krate, candidates) in by_crate {
-            let Some(krate) = krate else {
-                deletable.extend(candidates.into_iter().cloned());
-                continue;
-            };
             let listed: BTreeMap<Key, Entry> = survey::entries(self.store.clone(), Prefix::Blobs(krate.clone()))
                 .map_ok(|entry| (entry.key.clone(), entry))
                 .try_collect()
