@@ -12,11 +12,14 @@ use supercargo_registry::registry::{Compacted, Downloads, Query, Registry};
 use supercargo_registry::replicas::{Mode, Rules};
 use supercargo_registry::store::{Get, Key, MemoryStore, Prefix, Store, list_all};
 
+use tokio_util::sync::CancellationToken;
+
+use crate::clean::{collect, ends_clean};
 use crate::mortal::{Fuse, MOMENTS, Mortal, STEPS_MAX, lives};
 use crate::{before, member, mortal};
 
 /// Kills a job at every step, at every moment, until it gets through.
-async fn every_step_of(job: &str, crash: impl AsyncFn(Arc<Fuse>, usize) -> bool) {
+pub(crate) async fn every_step_of(job: &str, crash: impl AsyncFn(Arc<Fuse>, usize) -> bool) {
     for moment in MOMENTS {
         let mut steps = 1;
         while !crash(Fuse::unlit(moment), steps).await {
@@ -44,6 +47,8 @@ fn downloads(store: Arc<dyn Store>, hour: &Arc<AtomicUsize>, seed: u64) -> Downl
 /// Downloads of three processes; whoever adds them up is killed, somebody else does it later, and everything was counted once.
 async fn fold_crash(fuse: Arc<Fuse>, steps: usize) -> bool {
     let (store, hour) = (Arc::new(MemoryStore::new()), Arc::new(AtomicUsize::new(0)));
+    // The format of the store.
+    drop(crate::support::registry_in(store.clone(), 6).await);
     for process in 1..=3 {
         let counting = downloads(store.clone(), &hour, process);
         for _ in 0..process {
@@ -72,14 +77,16 @@ async fn fold_crash(fuse: Arc<Fuse>, steps: usize) -> bool {
     assert_eq!(total.values().copied().collect::<Vec<_>>(), [6], "step {steps} ({}), {:?}", fuse.last(), fuse.moment);
     let left = list_all(&*store, &Prefix::DownloadsDeltas).await.unwrap();
     assert!(left.is_empty(), "step {steps} ({}), {:?}: {left:?}", fuse.last(), fuse.moment);
+    assert_eq!(ends_clean(&store, &format!("step {steps} ({}), {:?}", fuse.last(), fuse.moment)).await, []);
     got_through
 }
 
 /// Whoever writes the catalog is killed; another replica finds every crate, and writes it.
 async fn compaction_crash(fuse: Arc<Fuse>, steps: usize) -> bool {
     let (store, ann) = before().await;
-    let room = Room::default();
-    let killed = mortal(&store, &room, &fuse, Rules::default()).await;
+    let (room, stop) = (Room::default(), CancellationToken::new());
+    let _guard = stop.clone().drop_guard();
+    let killed = mortal(&store, &room, &fuse, Rules::default(), &stop).await;
     let found = async |registry: &Arc<Registry>| {
         let query = Query::new("", None, 1, 10).expect("a query");
         let found = registry.search(&ann, &query).await.expect("no faults");
@@ -93,7 +100,7 @@ async fn compaction_crash(fuse: Arc<Fuse>, steps: usize) -> bool {
     room.deafen("a");
     let place = format!("step {steps} ({}), {:?}", fuse.last(), fuse.moment);
     let other = replica_over(store.clone(), Arc::new(room.clone()), "b", Mode::Strict).await;
-    member(&other, &room, "b").await;
+    member(&other, &room, "b", &stop).await;
     assert_eq!(found(&other).await, ["old 1.0.0"], "{place}");
     publish_plain(&other, &ann, "new", "1.0.0").await.expect("no faults");
     // What was on the way has landed, and what failed is due again.
@@ -105,6 +112,12 @@ async fn compaction_crash(fuse: Arc<Fuse>, steps: usize) -> bool {
     let third = replica_over(store.clone(), Arc::new(room.clone()), "c", Mode::Strict).await;
     assert_eq!(found(&third).await, ["new 1.0.0", "old 1.0.0"], "{place}");
     assert!(matches!(store.get(&Key::CatalogCurrent, None).await, Ok(Get::Found(_))), "{place}");
+    other.finish_writes().await;
+    assert_eq!(ends_clean(&store, &place).await, [], "{place}");
+    collect(&*crate::support::registry_in(store.clone(), 8).await).await;
+    let files = list_all(&*store, &Prefix::Catalogs).await.unwrap();
+    assert!(files.len() <= 3, "{place}: `current`, its file and the one before: {files:?}");
+    assert_eq!(ends_clean(&store, &place).await, [], "{place}");
     got_through
 }
 

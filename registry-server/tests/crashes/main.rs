@@ -1,7 +1,8 @@
 //! kill -9 at every step of every change. A step is anything by which a process touches the world: a call of the store, a notice to another
 //! replica, a wait. At its n-th step the process stops for ever: before the step, after it, or with its put still on the way, which lands
 //! while others go on. Then the user, who has seen nothing but a broken connection, runs the command again on a process that has started since,
-//! or on another replica. Every n is tried, until the command gets through.
+//! or on another replica. Every n is tried, until the command gets through. After each, fsck finds nothing but what a dead process may leave, and
+//! after a repair and the garbage collection nothing at all.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test says no by panicking")]
 #![allow(missing_docs)]
@@ -9,14 +10,20 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clean;
 mod jobs;
+mod maintenance;
 mod mortal;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use supercargo_registry::access::{Principal, TokenSecret, Visibility};
 use supercargo_registry::ambient::{Clock, Entropy, Monotonic};
+use supercargo_registry::maintenance::fsck::Code;
 use supercargo_registry::registry::{Registry, RegistryError, Replication, Storage};
 use supercargo_registry::replicas::{Mode, Mutant, Rules, Settings};
 use supercargo_registry::store::MemoryStore;
@@ -24,6 +31,7 @@ use support::crates::{audit, key, name, new_token, principal, publish_plain, rec
 use support::replicas::{LEASE, Room, replica_over, until};
 use tokio_util::sync::CancellationToken;
 
+use clean::ends_clean;
 use mortal::{Fuse, MOMENTS, Moment, Mortal, STEPS_MAX, lives};
 
 /// What a user does.
@@ -90,6 +98,11 @@ impl Command {
         }
     }
 
+    /// Whether a crash may leave a file that nothing names.
+    fn may_leave_files(self) -> bool {
+        matches!(self, Self::PublishNew | Self::PublishVersion)
+    }
+
     /// The crate whose record has grown by one operation in the end.
     fn krate(self) -> Option<(&'static str, u64)> {
         match self {
@@ -102,23 +115,35 @@ impl Command {
 
 /// A registry with a crate `old` of ann's and eve's, and a token.
 async fn before() -> (Arc<MemoryStore>, Principal) {
-    let store = Arc::new(MemoryStore::new());
+    before_in(MemoryStore::new()).await
+}
+
+async fn before_in(store: MemoryStore) -> (Arc<MemoryStore>, Principal) {
+    let store = Arc::new(store);
     let registry = support::registry_in(store.clone(), 4).await;
     let ann = principal(&registry, "ann").await;
     publish_plain(&registry, &ann, "old", "1.0.0").await.expect("no faults");
     registry.add_owners(&ann, &name("old"), &["eve".parse().unwrap()]).await.expect("no faults");
     registry.put_token(secret(OLD).hash(), new_token()).await.expect("no faults");
+    registry.finish_writes().await;
     (store, ann)
 }
 
-async fn member(registry: &Arc<Registry>, room: &Room, address: &str) {
+/// Makes it a member until `stop`.
+async fn member(registry: &Arc<Registry>, room: &Room, address: &str, stop: &CancellationToken) {
     room.enter(address, registry);
-    tokio::spawn(registry.clone().keep_up(CancellationToken::new()));
+    tokio::spawn(registry.clone().keep_up(stop.clone()));
     until(|| registry.standing().role == "member").await;
 }
 
 /// A member that dies when its fuse has burnt.
-async fn mortal(store: &Arc<MemoryStore>, room: &Room, fuse: &Arc<Fuse>, rules: Rules) -> Arc<Registry> {
+async fn mortal(
+    store: &Arc<MemoryStore>,
+    room: &Room,
+    fuse: &Arc<Fuse>,
+    rules: Rules,
+    stop: &CancellationToken,
+) -> Arc<Registry> {
     let world = Mortal::new(store, room, fuse);
     let settings = Settings { lease: LEASE, address: "a".into(), rules, ..Settings::default() };
     let replication =
@@ -128,18 +153,19 @@ async fn mortal(store: &Arc<MemoryStore>, room: &Room, fuse: &Arc<Fuse>, rules: 
     let registry = Registry::replicated(&storage, Visibility::Public, replication, Clock::system(), entropy);
     assert!(registry.open_now().await.is_proven());
     let registry = Arc::new(registry);
-    member(&registry, room, "a").await;
+    member(&registry, room, "a", stop).await;
     registry
 }
 
 /// One crash. Whether the command got through before it.
 async fn crash(command: Command, steps: usize, moment: Moment, with_peer: bool, rules: Rules) -> bool {
     let (store, ann) = before().await;
-    let room = Room::default();
+    let (room, stop) = (Room::default(), CancellationToken::new());
+    let _guard = stop.clone().drop_guard();
     let peer = match with_peer {
         true => {
             let peer = replica_over(store.clone(), Arc::new(room.clone()), "b", Mode::Strict).await;
-            member(&peer, &room, "b").await;
+            member(&peer, &room, "b", &stop).await;
             // What it has shown is in its memory.
             assert_eq!(command.shows(&peer, &ann).await, 0);
             Some(peer)
@@ -147,9 +173,15 @@ async fn crash(command: Command, steps: usize, moment: Moment, with_peer: bool, 
         false => None,
     };
     let fuse = Fuse::unlit(moment);
-    let killed = mortal(&store, &room, &fuse, rules).await;
-    let work = async { command.run(&killed, &ann).await.unwrap_or_else(|error| panic!("{error:?}")) };
-    let got_through = lives(&fuse, steps, work).await;
+    let killed = mortal(&store, &room, &fuse, rules, &stop).await;
+    let acknowledged = AtomicBool::new(false);
+    let got_through = lives(&fuse, steps, async {
+        command.run(&killed, &ann).await.unwrap_or_else(|error| panic!("{error:?}"));
+        acknowledged.store(true, Ordering::SeqCst);
+        // The entry of the audit log.
+        killed.finish_writes().await;
+    })
+    .await;
     room.deafen("a");
     let step = fuse.last();
     if matches!(moment, Moment::Late(_)) && !got_through && !step.starts_with("put") {
@@ -163,10 +195,11 @@ async fn crash(command: Command, steps: usize, moment: Moment, with_peer: bool, 
         Some(peer) => command.shows(peer, &ann).await,
         None => 0,
     };
-    assert!(seen == 1 || !got_through || peer.is_none(), "{place}: H: acknowledged, and not shown");
+    let acknowledged = acknowledged.load(Ordering::SeqCst);
+    assert!(seen == 1 || !acknowledged || peer.is_none(), "{place}: H: acknowledged, and not shown");
     audit(&*store).await;
     let restarted = replica_over(store.clone(), Arc::new(room.clone()), "a", Mode::Strict).await;
-    member(&restarted, &room, "a").await;
+    member(&restarted, &room, "a", &stop).await;
     let again = match &peer {
         Some(peer) if steps.is_multiple_of(2) => peer,
         _ => &restarted,
@@ -188,6 +221,11 @@ async fn crash(command: Command, steps: usize, moment: Moment, with_peer: bool, 
         let record = record_at(&*store, &key(krate)).await;
         assert_eq!((record.rev(), record.mark()), (rev, None), "{place}: done once, and no mark is left");
     }
+    for registry in peer.iter().chain([&restarted]) {
+        registry.finish_writes().await;
+    }
+    let left = ends_clean(&store, &place).await;
+    assert!(command.may_leave_files() || !left.contains(&Code::Ghost), "{place}: {left:?}");
     got_through
 }
 
@@ -220,7 +258,7 @@ async fn a_crash_that_does_harm_is_noticed() {
         for steps in 1..30 {
             // A check that does not hold panics.
             let story = crash(command, steps, Moment::After, true, Rules::without(mutant));
-            is_noticed = tokio::spawn(story).await.is_err();
+            is_noticed = AssertUnwindSafe(story).catch_unwind().await.is_err();
             if is_noticed {
                 break;
             }

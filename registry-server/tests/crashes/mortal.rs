@@ -12,7 +12,7 @@ use supercargo_registry::ambient::Ticks;
 use supercargo_registry::replicas::{Ack, Notice, Peers};
 use supercargo_registry::store::proof::Provable;
 use supercargo_registry::store::{
-    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Store, StoreError,
+    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Past, Prefix, Put, Store, StoreError,
 };
 use tokio::sync::Notify;
 
@@ -120,6 +120,14 @@ impl Store for Mortal {
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.fuse.step(|| format!("delete {key}"), self.store.delete(key)).await
+    }
+
+    async fn history(&self, key: &Key) -> Result<Vec<Past>, StoreError> {
+        self.fuse.step(|| format!("history of {key}"), self.store.history(key)).await
+    }
+
+    async fn get_past(&self, key: &Key, past: &Past) -> Result<Get, StoreError> {
+        self.fuse.step(|| format!("get {key} as it was"), self.store.get_past(key, past)).await
     }
 
     fn location(&self) -> String {
