@@ -59,6 +59,13 @@ async fn the_s3_store_keeps_the_contract_below_a_prefix() {
     assert!(strays.is_empty(), "objects outside the prefix: {strays:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_may_send_the_whole_for_a_part() {
+    let server = S3Server::start(Lie::IgnoresRange).await.unwrap();
+    let report = report(server.store().await.unwrap(), "a_part_is_read_without_the_rest").await;
+    assert!(report.results.len() == 1 && report.holds(), "{report}");
+}
+
 /// Each lie breaks at least the promise that it is about.
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_that_lie_break_the_contract() {

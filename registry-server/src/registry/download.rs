@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 
 use super::documents::Purpose;
 use super::known::{KnownCrate, Place};
@@ -137,64 +136,22 @@ impl Registry {
             return Ok(Content::Whole(cut(self.files.get(place.id, &key, place.len).await?, part)));
         }
         let broken = |reason: String| RegistryError::Broken { what: format!("`{}` {version}", krate.name()), reason };
-        let Get::Found(object) = self.store.get(&key, None).await? else {
-            return Err(broken(format!("the object {key} is missing from the store")));
+        let found = match part {
+            Some(part) => self.store.get_part(&key, part.clone()).await?.map(|part| (part.len, part.body)),
+            None => match self.store.get(&key, None).await? {
+                Get::Found(object) => Some((object.len, object.body)),
+                Get::NotModified | Get::Missing => None,
+            },
         };
-        if object.len != place.len {
-            return Err(broken(format!("the object {key} has {} bytes instead of {}", object.len, place.len)));
+        match found {
+            Some((len, body)) if len == place.len => Ok(Content::Stream(body)),
+            Some((len, _)) => Err(broken(format!("the object {key} has {len} bytes instead of {}", place.len))),
+            None => Err(broken(format!("the object {key} is missing from the store"))),
         }
-        Ok(Content::Stream(match part {
-            Some(part) => part_of(object.body, part.clone()),
-            None => object.body,
-        }))
     }
 }
 
 fn cut(bytes: Bytes, part: Option<&Range<u64>>) -> Bytes {
     let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
     part.map_or_else(|| bytes.clone(), |part| bytes.slice(place(part.start)..place(part.end)))
-}
-
-/// A part of a stream. What stands before it is read and dropped: who asks for a part has the beginning already, which happens seldom.
-/// Nothing is read behind it.
-fn part_of(body: ObjectBody, part: Range<u64>) -> ObjectBody {
-    let len = part.end - part.start;
-    let chunks = futures::stream::unfold((body, part, 0), |(mut body, part, mut at)| async move {
-        while at < part.end {
-            let chunk = match body.next().await? {
-                Ok(chunk) => chunk,
-                Err(error) => return Some((Err(error), (body, 0..0, 0))),
-            };
-            let begins = at;
-            at += chunk.len() as u64;
-            if at > part.start {
-                let piece = cut(chunk, Some(&(part.start.saturating_sub(begins)..part.end - begins)));
-                return Some((Ok(piece), (body, part, at)));
-            }
-        }
-        None
-    });
-    ObjectBody::new(len, chunks)
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::TryStreamExt;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_part_is_cut_out_of_whatever_chunks_come() {
-        let all: Vec<u8> = (0..10).collect();
-        for size in 1..=10 {
-            for start in 0..10 {
-                for end in start + 1..=10 {
-                    let chunks: Vec<_> = all.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-                    let body = ObjectBody::new(10, futures::stream::iter(chunks));
-                    let part: Vec<Bytes> = part_of(body, start as u64..end as u64).try_collect().await.expect("a part");
-                    assert_eq!(part.concat(), all[start..end], "{start}..{end} in chunks of {size}");
-                }
-            }
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! A store that counts and times its calls: when answers are slow, the first question is whether the store is.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::metrics;
-use crate::store::{Body, Cond, Cursor, Etag, Get, Key, Page, Past, Prefix, Put, Refused, Store, StoreError};
+use crate::store::{Body, Cond, Cursor, Etag, Get, Key, Page, Part, Past, Prefix, Put, Refused, Store, StoreError};
 
 /// Passes every call on, and tells the metrics how it went. A get is timed to its head, not to the end of its body.
 pub(super) struct Metered(pub(super) Arc<dyn Store>);
@@ -21,6 +22,18 @@ impl Store for Metered {
             Ok(Get::Found(_)) => "found",
             Ok(Get::NotModified) => "not_modified",
             Ok(Get::Missing) => "missing",
+            Err(error) => error.kind().label(),
+        };
+        metrics::store_call("get", outcome, begun.elapsed());
+        got
+    }
+
+    async fn get_part(&self, key: &Key, part: Range<u64>) -> Result<Option<Part>, StoreError> {
+        let begun = Instant::now();
+        let got = self.0.get_part(key, part).await;
+        let outcome = match &got {
+            Ok(Some(_)) => "found",
+            Ok(None) => "missing",
             Err(error) => error.kind().label(),
         };
         metrics::store_call("get", outcome, begun.elapsed());

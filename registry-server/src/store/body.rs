@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
+use std::ops::Range;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -143,7 +144,24 @@ pub struct Object {
     pub body: ObjectBody,
 }
 
+/// A part of an object that was found.
+#[derive(Debug)]
+pub struct Part {
+    /// The version that was read.
+    pub etag: Etag,
+    /// Length of the whole object in bytes.
+    pub len: u64,
+    /// The bytes of the part.
+    pub body: ObjectBody,
+}
+
 impl Object {
+    /// A part of it. What stands before is read and dropped, and nothing is read behind it.
+    pub(super) fn part(self, part: Range<u64>) -> Result<Part, StoreError> {
+        check_part(&part, self.len)?;
+        Ok(Part { etag: self.etag, len: self.len, body: self.body.part(part) })
+    }
+
     /// Reads the whole object, if it is not longer than `bytes_max`.
     ///
     /// # Errors
@@ -177,6 +195,15 @@ pub struct ObjectBody {
     done: bool,
 }
 
+/// Whether an object of `len` bytes has that part.
+pub(super) fn check_part(part: &Range<u64>, len: u64) -> Result<(), StoreError> {
+    if part.end <= len {
+        return Ok(());
+    }
+    let message = format!("the object has {len} bytes, and bytes {} to {} are wanted", part.start, part.end);
+    Err(StoreError::new(StoreErrorKind::Corrupt, message))
+}
+
 impl ObjectBody {
     /// A body of `len` bytes that arrive in `chunks`.
     pub fn new(len: u64, chunks: impl Stream<Item = Result<Bytes, StoreError>> + Send + 'static) -> Self {
@@ -186,6 +213,26 @@ impl ObjectBody {
     /// A body that is in memory already.
     pub fn whole(bytes: Bytes) -> Self {
         Self::new(bytes.len() as u64, futures::stream::iter((!bytes.is_empty()).then_some(Ok(bytes))))
+    }
+
+    fn part(self, part: Range<u64>) -> Self {
+        let len = part.end - part.start;
+        let chunks = futures::stream::unfold((self, part, 0), |(mut body, part, mut at)| async move {
+            while at < part.end {
+                let chunk = match body.next().await? {
+                    Ok(chunk) => chunk,
+                    Err(error) => return Some((Err(error), (body, 0..0, 0))),
+                };
+                let (begins, ends) = (at, at + chunk.len() as u64);
+                at = ends;
+                if ends > part.start {
+                    let (from, to) = (part.start.max(begins) - begins, part.end.min(ends) - begins);
+                    return Some((Ok(chunk.slice(from as usize..to as usize)), (body, part, at)));
+                }
+            }
+            None
+        });
+        Self::new(len, chunks)
     }
 
     fn check(&mut self, chunk: Option<Result<Bytes, StoreError>>) -> Option<Result<Bytes, StoreError>> {
@@ -224,5 +271,27 @@ impl Stream for ObjectBody {
 impl fmt::Debug for ObjectBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ObjectBody").field("remaining", &self.remaining).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_is_cut_out_of_whatever_chunks_come() {
+        let all: Vec<u8> = (0..10).collect();
+        for size in 1..=10 {
+            for start in 0..10 {
+                for end in start + 1..=10 {
+                    let chunks: Vec<_> = all.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+                    let body = ObjectBody::new(10, futures::stream::iter(chunks));
+                    let part: Vec<Bytes> = body.part(start as u64..end as u64).try_collect().await.expect("a part");
+                    assert_eq!(part.concat(), all[start..end], "{start}..{end} in chunks of {size}");
+                }
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{Connections, bytes, missing, read, refused, stored};
 use crate::store::{Body, Cond, Etag, Get, Put, Refused, Sha256Digest, SpooledFile, StoreErrorKind};
@@ -163,4 +163,25 @@ pub(super) async fn a_read_has_a_limit(c: Connections) -> anyhow::Result<()> {
         Err(err) if err.kind() == StoreErrorKind::TooLarge => Ok(()),
         other => anyhow::bail!("1000 bytes with a limit of 999: {other:?}"),
     }
+}
+
+pub(super) async fn a_part_is_read_without_the_rest(c: Connections) -> anyhow::Result<()> {
+    let (key, absent) = (c.key("parts")?, c.key("no-parts")?);
+    let all = bytes("parts", 600_000);
+    let etag = c.create(&key, all.clone()).await?;
+    for (from, to) in [(0, 1), (0, 600_000), (599_999, 600_000), (10, 110), (1000, 599_000)] {
+        let Some(part) = c.at(1).get_part(&key, from..to).await? else { anyhow::bail!("there is no object") };
+        anyhow::ensure!((&part.etag, part.len) == (&etag, 600_000), "{from}..{to}: {part:?}");
+        let read: Vec<_> = part.body.try_collect().await?;
+        anyhow::ensure!(read.concat() == all[from as usize..to as usize], "{from}..{to} has other bytes");
+    }
+    for (from, to) in [(599_999, 600_001), (600_000, 600_001), (0, 600_001), (700_000, 800_000)] {
+        match c.at(0).get_part(&key, from..to).await {
+            Err(err) if err.kind() == StoreErrorKind::Corrupt => {}
+            other => anyhow::bail!("{from}..{to} of 600000 bytes: {other:?}"),
+        }
+    }
+    let none = c.at(0).get_part(&absent, 0..1).await?;
+    anyhow::ensure!(none.is_none(), "a part of nothing: {none:?}");
+    Ok(())
 }

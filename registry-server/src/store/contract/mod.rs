@@ -65,6 +65,7 @@ pub fn cases() -> Vec<Case> {
         basics::a_known_version_is_not_sent_again,
         basics::a_deleted_object_is_gone_and_can_be_created_again,
         basics::a_read_has_a_limit,
+        basics::a_part_is_read_without_the_rest,
         keys::every_kind_of_key_comes_back,
         listing::a_listing_shows_its_prefix_in_order,
         listing::a_long_listing_comes_in_pages,

@@ -20,24 +20,26 @@ mod tests;
 
 use std::fs::File;
 use std::io::Read as _;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 
 pub use self::lock::OpenError;
 use self::tree::{Opened, Tree};
+use super::body::check_part;
 use super::proof::Provable;
+use super::reading::pieces;
 use super::{
-    Body, Cond, Cursor, Etag, Get, Key, KeyPrefix, Object, ObjectBody, Page, Prefix, Put, Store, StoreError,
+    Body, Cond, Cursor, Etag, Get, Key, KeyPrefix, Object, ObjectBody, Page, Part, Prefix, Put, Store, StoreError,
     StoreErrorKind,
 };
 
 /// Objects up to this length are read in one go.
 const WHOLE_BYTES_MAX: u64 = 256 * 1024;
-/// Chunk of longer ones.
-const CHUNK_BYTES: usize = 512 * 1024;
 
 /// Objects as files in a directory. Clones share the directory and its lock.
 #[derive(Debug, Clone)]
@@ -90,6 +92,13 @@ impl Store for FileStore {
         .await?
     }
 
+    async fn get_part(&self, key: &Key, part: Range<u64>) -> Result<Option<Part>, StoreError> {
+        let key = key.clone();
+        let Some(opened) = self.blocking(move |tree| tree.read(&key)).await?? else { return Ok(None) };
+        check_part(&part, opened.len)?;
+        Ok(Some(Part { etag: opened.etag, len: opened.len, body: stream(opened.file, part) }))
+    }
+
     async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
         let key = key.clone();
         match self.blocking(move |tree| tree.put(&key, &body, &cond)).await {
@@ -132,22 +141,11 @@ fn body_of(opened: Opened) -> Result<ObjectBody, StoreError> {
         file.read_to_end(&mut bytes).map_err(|err| read_error(&err))?;
         return Ok(ObjectBody::new(len, futures::stream::iter([Ok(Bytes::from(bytes))])));
     }
-    Ok(ObjectBody::new(len, chunks(file)))
+    Ok(stream(file, 0..len))
 }
 
-/// Each chunk is read in one go, straight into the memory that is handed on.
-fn chunks(file: File) -> impl futures::Stream<Item = Result<Bytes, StoreError>> + Send + 'static {
-    futures::stream::try_unfold(file, |file| async move {
-        let read = tokio::task::spawn_blocking(move || {
-            let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-            let count = (&file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk);
-            count.map(|count| (count > 0).then(|| (Bytes::from(chunk), file)))
-        });
-        match read.await {
-            Ok(read) => read.map_err(|err| read_error(&err)),
-            Err(err) => Err(read_error(&std::io::Error::other(err))),
-        }
-    })
+fn stream(file: File, part: Range<u64>) -> ObjectBody {
+    ObjectBody::new(part.end - part.start, pieces(file, part).map_err(|err| read_error(&err)))
 }
 
 fn read_error(err: &std::io::Error) -> StoreError {

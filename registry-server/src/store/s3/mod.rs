@@ -13,8 +13,10 @@ mod config;
 mod credentials;
 mod halves;
 mod history;
+mod part;
 mod presign;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -38,7 +40,7 @@ pub use self::config::{S3Config, S3ConfigError, S3Credentials, S3Timeouts};
 use self::credentials::DirectoryCredentials;
 use super::proof::{EtagDialect, Provable};
 use super::{
-    Body, Cond, Cursor, Entry, Etag, Get, Key, Object, ObjectBody, PAGE_ENTRIES_MAX, Page, Past, Prefix, Put,
+    Body, Cond, Cursor, Entry, Etag, Get, Key, Object, ObjectBody, PAGE_ENTRIES_MAX, Page, Part, Past, Prefix, Put,
     Sha256Digest, Store, StoreError, StoreErrorKind,
 };
 
@@ -192,6 +194,10 @@ impl Store for S3Store {
             return Ok(Get::NotModified);
         }
         Ok(Get::Found(Object { etag, len, body: ObjectBody::new(len, chunks(request, answer.body)) }))
+    }
+
+    async fn get_part(&self, key: &Key, part: Range<u64>) -> Result<Option<Part>, StoreError> {
+        self.part(key, part).await
     }
 
     async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {

@@ -348,3 +348,17 @@ fn witnesses_talk_to_every_address_behind_a_name() {
     assert_eq!(reached.len(), 3, "{reached:?}");
     assert!(super::client::turned(Vec::new(), 3).is_empty());
 }
+
+#[tokio::test]
+async fn a_part_is_asked_for_as_such() {
+    let (server, store) = start().await;
+    assert_eq!(told(&store.put(&key("part"), body("0123456789"), Cond::Absent).await), "stored");
+    server.clear_requests();
+    let part = store.get_part(&key("part"), 2..5).await.unwrap().expect("it is there");
+    assert_eq!(part.len, 10);
+    let bytes: Vec<Bytes> = futures::TryStreamExt::try_collect(part.body).await.unwrap();
+    assert_eq!(bytes.concat(), b"234");
+    let requests = server.requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert_eq!((requests[0].header("range"), requests[0].status), (Some("bytes=2-4"), Some(206)));
+}

@@ -135,7 +135,18 @@ impl S3 for Backend {
         if known.is_some_and(|known| known == format!("\"{etag}\"") || known == etag.as_str()) {
             return Err(s3_error!(NotModified));
         }
+        let total = bytes.len();
+        let (bytes, content_range) = match req.input.range {
+            // A real server sends a part, and says which.
+            Some(range) if self.0.objects.lie() != Lie::IgnoresRange => {
+                let part = range.check(total as u64)?;
+                let said = format!("bytes {}-{}/{total}", part.start, part.end - 1);
+                (bytes.slice(part.start as usize..part.end as usize), Some(said))
+            }
+            _ => (bytes, None),
+        };
         let output = GetObjectOutput {
+            content_range,
             content_length: i64::try_from(bytes.len()).ok(),
             e_tag: Some(strong(&etag)),
             body: Some(StreamingBlob::from(s3s::Body::from(bytes))),

@@ -59,6 +59,8 @@ pub enum Lie {
     StaleLists(Duration),
     /// Not about conditions: what arrived of a body that was cut is published, if nothing covers it (versitygw 1.8.0).
     KeepsCutBodies,
+    /// Not about conditions: a part of an object is asked for, and the whole is sent, which HTTP allows.
+    IgnoresRange,
 }
 
 /// What goes wrong with one request, on the wire.
