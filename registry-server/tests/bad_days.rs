@@ -54,6 +54,11 @@ const TABLE: [(&str, &str, &str); 8] = [
         "the_disk_is_full_under_the_directory",
     ),
     (
+        "the disk is full under `cache.directory`, or may not be written",
+        "nothing: downloads go on from the store, in the middle of an answer if need be; the log says so once a minute, and every half minute it is tried again",
+        "the_disk_is_full_under_the_cache",
+    ),
+    (
         "the memory budget is reached",
         "nothing: what was not asked for longest is read from the store again",
         "the_memory_budget_is_reached",
@@ -245,6 +250,62 @@ async fn the_disk_is_full_under_the_directory() {
     assert_eq!(server.get("/index/sm/al/small", token).await.text().lines().count(), 3);
     assert_eq!(server.get("/api/v1/crates/small/1.0.0/download", token).await.status, 200);
     let log = server.end();
+    assert!(log.contains("No space left on device"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_is_full_under_the_cache() {
+    let (dir, s3) = (tempfile::tempdir().unwrap(), S3Server::start(Lie::Honest).await.unwrap());
+    let secret = Entropy::seeded(6).with(TokenSecret::generate);
+    let (cache, admin) = (dir.path().join("cache").display().to_string(), admin_file(dir.path()));
+    std::fs::create_dir(&cache).unwrap();
+    let (endpoint, credentials) = (s3.endpoint(), s3.credentials_dir().display().to_string());
+    let env = [
+        ("SUPERCARGO_STORAGE_KIND", "s3"),
+        ("SUPERCARGO_S3_BUCKET", BUCKET),
+        ("SUPERCARGO_S3_ENDPOINT", &endpoint),
+        ("SUPERCARGO_S3_FORCE_PATH_STYLE", "true"),
+        ("SUPERCARGO_S3_CREDENTIALS_DIR", &credentials),
+        ("SUPERCARGO_CACHE_DIRECTORY", &cache),
+        ("SUPERCARGO_CACHE_DOWNLOAD_BYTES", "0"),
+        ("SUPERCARGO_ADMIN_TOKEN_FILE", &admin),
+    ];
+    let server = ServerProcess::start(serve_on_small_disk(Path::new(&cache), 1 << 20, &env));
+    server.ready().await;
+    let token = secret.expose();
+    server.let_in(&secret.hash().to_string()).await;
+    let small = Packed::new("small", "1.0.0").with_source(&format!("// {}", support::noise(200 << 10)));
+    let large = Packed::new("large", "1.0.0").with_source(&format!("// {}", support::noise(3 << 20)));
+    for krate in [&small, &large] {
+        assert_eq!(server.publish(krate.body(), token).await.status, 200);
+    }
+    let read = || {
+        let gets =
+            s3.requests().into_iter().filter(|request| request.method == "GET" && request.path.contains("/v1/blob/"));
+        gets.map(|request| request.header("range").map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let get = async |name: &str, krate: &Packed| {
+        let answer = server.get(&format!("/api/v1/crates/{name}/1.0.0/download"), token).await;
+        assert!(answer.status == 200 && answer.body == krate.krate(), "{name}: {}", answer.status);
+    };
+    get("small", &small).await;
+    get("large", &large).await;
+    let asked = read();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    let rest = asked[2].as_deref().unwrap_or_default();
+    assert!(rest.starts_with("bytes="), "the answer went on with what the client did not have yet: {asked:?}");
+    get("large", &large).await;
+    assert_eq!(read()[3..], [None], "the disk is left alone for a while");
+    get("small", &small).await;
+    assert_eq!(read().len(), 4, "what is there is served from there");
+    let metrics = send(server.internal, Request::get("/metrics"), "").await;
+    assert!(
+        metrics.text().contains("supercargo_registry_disk_troubles_total{operation=\"write\"} 1"),
+        "{}",
+        metrics.text()
+    );
+    let log = server.end();
+    assert_eq!(log.matches("the disk cache is in trouble").count(), 1, "{log}");
     assert!(log.contains("No space left on device"), "{log}");
 }
 

@@ -85,6 +85,71 @@ async fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
     server.stop().await;
 }
 
+/// How many times the S3 server was asked for a crate file, or a part of one.
+fn blobs_read(s3: &S3Server) -> usize {
+    s3.requests().iter().filter(|request| request.method == "GET" && request.path.contains("/v1/blob/")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_memory_is_too_small_for_comes_from_the_disk_also_after_a_restart() {
+    let (s3, cache) = (S3Server::start(Lie::Honest).await.unwrap(), tempfile::tempdir().unwrap());
+    let toml = format!(
+        "[storage]\nkind = \"s3\"\n[s3]\nbucket = \"{BUCKET}\"\nendpoint = \"{}\"\nforce_path_style = true\ncredentials_dir = \"{}\"\n\
+         [downloads]\ncached_file_bytes_max = 100000\n[cache]\ndownload_bytes = 5000\ndisk_bytes = 10000000\ndirectory = \"{}\"\n",
+        s3.endpoint(),
+        s3.credentials_dir().display(),
+        cache.path().display(),
+    );
+    let start = async || {
+        let server = TestServer::start(&toml).await;
+        let ready = tokio::time::timeout(PATIENCE, server.registry().wait_for(Verdict::is_proven)).await;
+        assert!(ready.expect("the store is fit").is_proven());
+        server
+    };
+    let on_disk = || {
+        let entries = std::fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.filter(|name| name.to_string_lossy().ends_with(".crate")).count()
+    };
+    let server = start().await;
+    let token = server.token("ann").await;
+    // Memory has room for about one of the small ones, none for the large one.
+    let crates = [large("one", 3000), large("two", 3000), large("three", 300_000)];
+    let names = ["one", "two", "three"];
+    for krate in &crates {
+        publish(&server, &token, krate).await;
+    }
+    s3.clear_requests();
+    let get_all = async |server: &TestServer, range: Option<&str>| {
+        for (name, krate) in names.iter().zip(&crates) {
+            let mut request = download(name, &token);
+            if let Some(range) = range {
+                request = request.header("range", range);
+            }
+            let answer = send(server.running.public, request, "").await;
+            let wanted = if range.is_some() { krate.krate()[10..110].to_vec() } else { krate.krate() };
+            assert!(answer.status.is_success() && answer.body == wanted, "{name}: {}", answer.status);
+        }
+    };
+    get_all(&server, None).await;
+    assert_eq!(blobs_read(&s3), 3);
+    let written = async {
+        while on_disk() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.expect("all three are kept");
+    get_all(&server, None).await;
+    get_all(&server, Some("bytes=10-109")).await;
+    assert_eq!(blobs_read(&s3), 3, "the store was asked once for each");
+    server.stop().await;
+
+    let server = start().await;
+    get_all(&server, Some("bytes=10-109")).await;
+    get_all(&server, None).await;
+    assert_eq!(blobs_read(&s3), 3, "a restart forgets nothing");
+    server.stop().await;
+}
+
 /// A registry over `s3`, which users reach at `public`.
 async fn over(s3: &S3Server, public: &str) -> TestServer {
     let toml = format!(

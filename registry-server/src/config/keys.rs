@@ -205,6 +205,19 @@ pub const KEYS: &[Key] = &[
         "memory for crate files that are often downloaded; 0 keeps none",
     ),
     key(
+        "cache.directory",
+        Kind::Path,
+        None,
+        "with storage.kind = s3: a directory on a local disk, of this process alone, for crate files that memory is too small for; made if it is missing, and kept \
+         over restarts; without it, none are kept on a disk",
+    ),
+    key(
+        "cache.disk_bytes",
+        Kind::Bytes,
+        Some("10737418240"),
+        "what the files in cache.directory may take in all; of larger files than an eighth of it none is kept",
+    ),
+    key(
         "downloads.redirect_above_bytes",
         Kind::Bytes,
         Some("1048576"),
@@ -214,7 +227,7 @@ pub const KEYS: &[Key] = &[
         "downloads.cached_file_bytes_max",
         Kind::Bytes,
         Some("1048576"),
-        "the largest crate file that is kept in memory; larger ones are streamed from the store each time",
+        "the largest crate file that is kept in memory; larger ones are streamed, from cache.directory or the store",
     ),
     key(
         "limits.crate_bytes_max",

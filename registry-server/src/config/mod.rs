@@ -20,7 +20,7 @@ mod tests;
 
 pub use base_url::BaseUrl;
 pub(crate) use base_url::masked;
-pub use cache::{Cache, Downloads};
+pub use cache::{Cache, DiskCache, Downloads};
 pub use replicas::Replicas;
 pub use s3::S3;
 use sources::Values;
@@ -49,7 +49,7 @@ pub struct Config {
     pub replicas: Replicas,
     /// Who may read without a token.
     pub visibility: Visibility,
-    /// What is kept in memory.
+    /// What is kept in memory and on a disk.
     pub cache: Cache,
     /// How crate files reach their users.
     pub downloads: Downloads,

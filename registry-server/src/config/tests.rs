@@ -176,3 +176,23 @@ fn nobody_is_sent_from_the_registry_to_itself() {
     }
     assert!(of("crates", "https://crates.example.com").expect_err("no URL").contains("s3.public_endpoint"));
 }
+
+#[test]
+fn a_disk_cache_is_for_what_is_in_a_bucket() {
+    let s3 = [("SUPERCARGO_STORAGE_KIND", "s3"), ("SUPERCARGO_S3_BUCKET", "bucket")];
+    let disk = |toml: &str, env: &[(&str, &str)]| {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_sources(Some(toml), env).map(|config| config.cache.disk).map_err(|error| error.to_string())
+    };
+    assert_eq!(disk("", &s3), Ok(None));
+    let found = disk("[cache]\ndirectory = \"/cache\"\n", &s3).expect("valid").expect("a disk");
+    assert_eq!((found.directory.display().to_string().as_str(), found.bytes), ("/cache", 10 << 30));
+    for (toml, env, place, words) in [
+        ("[cache]\ndirectory = \"/cache\"\n", &s3[..0], "cache.directory", "storage.kind is \"file\""),
+        ("[cache]\ndisk_bytes = 1000\n", &s3[..], "cache.disk_bytes", "needs \"cache.directory\""),
+        ("[cache]\ndirectory = \"/cache\"\ndisk_bytes = 0\n", &s3[..], "cache.disk_bytes", "is 0"),
+    ] {
+        let told = disk(toml, env).expect_err("wrong");
+        assert!(told.contains(place) && told.contains(words), "{told}");
+    }
+}

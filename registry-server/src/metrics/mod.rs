@@ -17,9 +17,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use self::table::{
     AUDITS, BUILD_INFO, CATALOG_CHANGES, CATALOG_CRATES, CATALOG_PENDING, CLEARS, COMMIT_ATTEMPTS, COMMITS,
-    COMPACTIONS, CONNECTIONS, DOWNLOADS_FLUSHED, DOWNLOADS_FOLDED, EVICTIONS, FILE_EVICTIONS, FILE_READS, HEAD_EDITS,
-    HEAD_WRITES, KEPT_FILE_BYTES, KEPT_FILES, KEPT_RECORD_BYTES, KEPT_RECORDS, PANICS, READS, RECORD_EVICTIONS,
-    REQUEST_DURATION, REQUESTS, STORE_CALL_DURATION, STORE_CALLS, STORE_PROVEN,
+    COMPACTIONS, CONNECTIONS, DISK_EVICTIONS, DISK_FILE_BYTES, DISK_FILES, DISK_TROUBLES, DOWNLOADS_FLUSHED,
+    DOWNLOADS_FOLDED, EVICTIONS, FILE_EVICTIONS, FILE_READS, HEAD_EDITS, HEAD_WRITES, KEPT_FILE_BYTES, KEPT_FILES,
+    KEPT_RECORD_BYTES, KEPT_RECORDS, PANICS, READS, RECORD_EVICTIONS, REQUEST_DURATION, REQUESTS, STORE_CALL_DURATION,
+    STORE_CALLS, STORE_PROVEN,
 };
 pub use self::table::{Kind, METRICS, Metric, markdown};
 use crate::build;
@@ -193,16 +194,17 @@ pub(crate) fn kept_records(found: usize, absent: usize, bytes: usize, evicted: u
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileSource {
     Memory,
+    Disk,
     Store,
     Redirect,
 }
 
 /// Counts downloads by where their bytes come from.
-pub(crate) struct FileReads([Counter; 3]);
+pub(crate) struct FileReads([Counter; 4]);
 
 impl FileReads {
     pub(crate) fn new() -> Self {
-        Self(["memory", "store", "redirect"].map(|source| counter!(FILE_READS.name, "source" => source)))
+        Self(["memory", "disk", "store", "redirect"].map(|source| counter!(FILE_READS.name, "source" => source)))
     }
 
     pub(crate) fn count(&self, source: FileSource) {
@@ -215,6 +217,18 @@ pub(crate) fn kept_files(files: usize, bytes: usize, evicted: u64) {
     gauge!(KEPT_FILES.name).set(files as f64);
     gauge!(KEPT_FILE_BYTES.name).set(bytes as f64);
     counter!(FILE_EVICTIONS.name).absolute(evicted);
+}
+
+/// Notes what is kept of crate files on the disk, and how many were deleted so far for want of room.
+pub(crate) fn disk_files(files: usize, bytes: u64, evicted: u64) {
+    gauge!(DISK_FILES.name).set(files as f64);
+    gauge!(DISK_FILE_BYTES.name).set(bytes as f64);
+    counter!(DISK_EVICTIONS.name).absolute(evicted);
+}
+
+/// Counts what the disk did not do.
+pub(crate) fn disk_trouble(operation: &'static str) {
+    counter!(DISK_TROUBLES.name, "operation" => operation).increment(1);
 }
 
 /// Counts a call of the store.

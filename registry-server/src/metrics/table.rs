@@ -132,7 +132,7 @@ pub(super) const FILE_READS: Metric = metric(
     "supercargo_registry_file_reads_total",
     Kind::Counter,
     &["source"],
-    "Downloads, by where the bytes come from: `memory`, the `store`, or the store by a `redirect`.",
+    "Downloads, by where the bytes come from: `memory`, the `disk`, the `store`, or the store by a `redirect`.",
 );
 pub(super) const KEPT_FILES: Metric =
     metric("supercargo_registry_kept_files", Kind::Gauge, &[], "Crate files in memory.");
@@ -147,6 +147,26 @@ pub(super) const FILE_EVICTIONS: Metric = metric(
     Kind::Counter,
     &[],
     "Crate files that were dropped from memory for want of room.",
+);
+pub(super) const DISK_FILES: Metric =
+    metric("supercargo_registry_disk_files", Kind::Gauge, &[], "Crate files on the disk of `cache.directory`.");
+pub(super) const DISK_FILE_BYTES: Metric = metric(
+    "supercargo_registry_disk_file_bytes",
+    Kind::Gauge,
+    &[],
+    "What the crate files on the disk take, of `cache.disk_bytes`.",
+);
+pub(super) const DISK_EVICTIONS: Metric = metric(
+    "supercargo_registry_disk_evictions_total",
+    Kind::Counter,
+    &[],
+    "Crate files that were deleted from the disk for want of room.",
+);
+pub(super) const DISK_TROUBLES: Metric = metric(
+    "supercargo_registry_disk_troubles_total",
+    Kind::Counter,
+    &["operation"],
+    "What the disk did not do, so that the store had to: `open`, `read`, `write`, `delete`, or `content` that was damaged.",
 );
 pub(super) const STORE_CALLS: Metric = metric(
     "supercargo_registry_store_calls_total",
@@ -221,6 +241,10 @@ pub const METRICS: &[Metric] = &[
     KEPT_FILES,
     KEPT_FILE_BYTES,
     FILE_EVICTIONS,
+    DISK_FILES,
+    DISK_FILE_BYTES,
+    DISK_EVICTIONS,
+    DISK_TROUBLES,
     STORE_CALLS,
     STORE_CALL_DURATION,
     STORE_PROVEN,

@@ -20,6 +20,8 @@ fn count_everything() {
     kept_records(1, 0, 1000, 1);
     FileReads::new().count(FileSource::Memory);
     kept_files(1, 1000, 1);
+    disk_files(1, 1000, 1);
+    disk_trouble("write");
     store_call("get", "found", Duration::from_millis(1));
     audited("written");
     store_proven(true);

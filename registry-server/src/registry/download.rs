@@ -12,7 +12,7 @@ use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::{CrateName, Version};
 use crate::metrics::FileSource;
-use crate::store::{Get, ObjectBody};
+use crate::store::ObjectBody;
 
 /// How long a signed URL holds: for the client that is sent there now.
 const PRESIGNED_FOR: Duration = Duration::from_secs(300);
@@ -131,23 +131,18 @@ impl Registry {
         }
         let Download { krate, version, place } = download;
         let key = krate.key(version, place)?;
-        self.files.count(FileSource::Store);
-        if self.files.keeps(place.len) {
-            return Ok(Content::Whole(cut(self.files.get(place.id, &key, place.len).await?, part)));
-        }
-        let broken = |reason: String| RegistryError::Broken { what: format!("`{}` {version}", krate.name()), reason };
-        let found = match part {
-            Some(part) => self.store.get_part(&key, part.clone()).await?.map(|part| (part.len, part.body)),
-            None => match self.store.get(&key, None).await? {
-                Get::Found(object) => Some((object.len, object.body)),
-                Get::NotModified | Get::Missing => None,
-            },
+        let content = if self.files.keeps(place.len) {
+            let whole = self.files.get(place.id, &key, place.len).await;
+            whole.map(|bytes| Content::Whole(cut(bytes, part)))
+        } else {
+            self.files.stream(place.id, &key, place.len, part).await.map(Content::Stream)
         };
-        match found {
-            Some((len, body)) if len == place.len => Ok(Content::Stream(body)),
-            Some((len, _)) => Err(broken(format!("the object {key} has {len} bytes instead of {}", place.len))),
-            None => Err(broken(format!("the object {key} is missing from the store"))),
-        }
+        content.map_err(|error| match error {
+            RegistryError::Broken { reason, .. } => {
+                RegistryError::Broken { what: format!("`{}` {version}", krate.name()), reason }
+            }
+            error => error,
+        })
     }
 }
 

@@ -1,34 +1,39 @@
-//! The bytes of crate files that are often downloaded, in memory. What lies under the key of a blob never changes, so nothing here
+//! The bytes of crate files that are often downloaded: in memory, or on a disk ([`super::disk`]), or else from the store. What lies under the key of a blob never changes, so nothing here
 //! can be out of date; who may see it is decided before anybody asks here.
 //!
 //! Readers who want the same file at the same time share one read of the store. What is kept has the SHA-256 that the index names.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt;
 
 use super::RegistryError;
+use super::blob::Blob;
+use super::disk::{Disk, KeptOnDisk};
 use crate::metrics::{self, FileReads, FileSource};
 use crate::replicas::flights::{Flights, Landed};
 use crate::replicas::shelf::Shelf;
-use crate::store::{Get, Key, Sha256Digest, Store, Ulid};
+use crate::store::{Key, ObjectBody, Sha256Digest, Store, Ulid};
 
 /// What a file takes beside its bytes.
 const OVERHEAD: usize = 64;
 
 /// What is kept of crate files. Sizes in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptFiles {
-    /// For all together; 0 keeps none.
+    /// Memory for all together; 0 keeps none.
     pub bytes_max: usize,
-    /// The largest that is kept.
+    /// The largest that is kept in memory.
     pub file_bytes_max: u64,
+    /// A disk for what memory is too small for.
+    pub disk: Option<KeptOnDisk>,
 }
 
 impl Default for KeptFiles {
     fn default() -> Self {
-        Self { bytes_max: 32 * 1024 * 1024, file_bytes_max: 1024 * 1024 }
+        Self { bytes_max: 32 * 1024 * 1024, file_bytes_max: 1024 * 1024, disk: None }
     }
 }
 
@@ -41,16 +46,18 @@ pub(super) struct Files {
     file_bytes_max: u64,
     shelf: Arc<Mutex<Shelf<FileId, Bytes>>>,
     counts: FileReads,
-    reads: Flights<FileId, Result<Bytes, RegistryError>>,
+    reads: Flights<FileId, Result<(Bytes, FileSource), RegistryError>>,
+    disk: Option<Arc<Disk>>,
 }
 
 impl Files {
     pub(super) fn new(store: Arc<dyn Store>, kept: KeptFiles) -> Self {
-        let KeptFiles { bytes_max, file_bytes_max } = kept;
+        let KeptFiles { bytes_max, file_bytes_max, disk } = kept;
         let file_bytes_max = file_bytes_max.min(bytes_max as u64);
         // Late comers share a read: the bytes are the same for ever.
         let (shelf, reads) = (Arc::new(Mutex::new(Shelf::new(bytes_max))), Flights::new(true));
-        Self { store, file_bytes_max, shelf, reads, counts: FileReads::new() }
+        let disk = disk.map(|kept| Arc::new(Disk::new(kept)));
+        Self { store, file_bytes_max, shelf, reads, counts: FileReads::new(), disk }
     }
 
     /// Whether a file of this length may be kept.
@@ -63,28 +70,73 @@ impl Files {
         lock(&self.shelf).get(id)
     }
 
-    /// The file, of `len` bytes, from memory or from the store. Only for what [`Files::keeps`].
+    /// The disk, to be kept open.
+    pub(super) fn disk(&self) -> Option<&Arc<Disk>> {
+        self.disk.as_ref()
+    }
+
+    /// The file, of `len` bytes, from memory, the disk or the store. Only for what [`Files::keeps`].
     ///
     /// # Errors
     /// The store does not answer, or has other bytes.
     pub(super) async fn get(&self, id: FileId, key: &Key, len: u64) -> Result<Bytes, RegistryError> {
         if let Some(bytes) = self.at_once(&id) {
+            self.counts.count(FileSource::Memory);
             return Ok(bytes);
         }
-        let arrival = self.reads.arrive();
+        let (arrival, blob) = (self.reads.arrive(), self.blob(id, key, len));
         let begin = || {
-            let (store, shelf, key) = (self.store.clone(), self.shelf.clone(), key.clone());
+            let (shelf, disk, blob) = (self.shelf.clone(), self.disk.clone(), blob.clone());
             async move {
-                let bytes = read(&*store, &key, len, id.0).await?;
+                let (bytes, source) = fetch(disk.as_ref(), &blob).await?;
                 lock(&shelf).insert(&id, 0, bytes.len() + OVERHEAD, bytes.clone());
-                Ok(bytes)
+                Ok((bytes, source))
             }
             .boxed()
         };
-        match self.reads.join(&id, arrival, begin).await {
-            Landed::Fresh(result) => result,
-            Landed::Late => read(&*self.store, key, len, id.0).await,
+        let (bytes, source) = match self.reads.join(&id, arrival, begin).await {
+            Landed::Fresh(result) => result?,
+            Landed::Late => fetch(self.disk.as_ref(), &blob).await?,
+        };
+        self.counts.count(source);
+        Ok(bytes)
+    }
+
+    /// A file, or a part of it, with constant memory: from the disk, or from the store and by the way onto the disk.
+    ///
+    /// # Errors
+    /// The store does not answer, or has something else there.
+    pub(super) async fn stream(
+        &self,
+        id: FileId,
+        key: &Key,
+        len: u64,
+        part: Option<&Range<u64>>,
+    ) -> Result<ObjectBody, RegistryError> {
+        let blob = self.blob(id, key, len);
+        if let Some(disk) = &self.disk {
+            if let Some(reading) = disk.look(id.0, len).await {
+                self.counts.count(FileSource::Disk);
+                return Ok(reading.body(blob, part.cloned().unwrap_or(0..len)));
+            }
+            // Who wants a part has the rest already, and shall not wait for it.
+            if part.is_none()
+                && let Some(mut reading) = disk.follow(&blob)
+                && reading.begins().await?
+            {
+                self.counts.count(FileSource::Store);
+                return Ok(reading.body(blob, 0..len));
+            }
         }
+        self.counts.count(FileSource::Store);
+        match part {
+            Some(part) => blob.part(part.clone()).await,
+            None => blob.whole().await,
+        }
+    }
+
+    fn blob(&self, id: FileId, key: &Key, len: u64) -> Blob {
+        Blob { store: self.store.clone(), key: key.clone(), sha256: id.0, len }
     }
 
     /// Counts a download.
@@ -96,6 +148,10 @@ impl Files {
     pub(super) fn report(&self) {
         let shelf = lock(&self.shelf);
         metrics::kept_files(shelf.len(), shelf.bytes(), shelf.evicted());
+        drop(shelf);
+        if let Some(disk) = &self.disk {
+            disk.report();
+        }
     }
 }
 
@@ -103,20 +159,15 @@ fn lock(shelf: &Mutex<Shelf<FileId, Bytes>>) -> MutexGuard<'_, Shelf<FileId, Byt
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn read(store: &dyn Store, key: &Key, len: u64, sha256: Sha256Digest) -> Result<Bytes, RegistryError> {
-    let broken = |reason: String| RegistryError::Broken { what: "the crate file".to_owned(), reason };
-    let Get::Found(object) = store.get(key, None).await? else {
-        return Err(broken(format!("the object {key} is missing from the store")));
-    };
-    if object.len != len {
-        return Err(broken(format!("the object {key} has {} bytes instead of {len}", object.len)));
+/// A whole file, checked, and where it comes from.
+async fn fetch(disk: Option<&Arc<Disk>>, blob: &Blob) -> Result<(Bytes, FileSource), RegistryError> {
+    let Some(disk) = disk else { return Ok((blob.bytes().await?, FileSource::Store)) };
+    if let Some(bytes) = disk.read(blob.sha256, blob.len).await {
+        return Ok((bytes, FileSource::Disk));
     }
-    let bytes = object.bytes(len).await?;
-    if Sha256Digest::of(&bytes) != sha256 {
-        return Err(broken(format!("the object {key} does not have the SHA-256 in its key")));
-    }
-    // A piece of its own: what was read may be a part of something larger.
-    Ok(Bytes::copy_from_slice(&bytes))
+    let bytes = blob.bytes().await?;
+    disk.keep(blob.sha256, bytes.clone());
+    Ok((bytes, FileSource::Store))
 }
 
 #[cfg(test)]
@@ -173,13 +224,13 @@ mod tests {
     async fn the_budget_holds() {
         let blobs = [blob(1, &[1; 1000]), blob(2, &[2; 1000]), blob(3, &[3; 1000])];
         let store = store(&blobs.iter().collect::<Vec<_>>()).await;
-        let files = Files::new(store, KeptFiles { bytes_max: 2900, file_bytes_max: 5000 });
+        let files = Files::new(store, KeptFiles { bytes_max: 2900, file_bytes_max: 5000, disk: None });
         assert!(files.keeps(2900) && !files.keeps(2901), "no file is larger than all the room");
         for (id, key, bytes) in &blobs {
             assert_eq!(files.get(*id, key, 1000).await.expect("read"), *bytes);
         }
         let kept: Vec<_> = blobs.iter().map(|(id, ..)| files.at_once(id).is_some()).collect();
         assert_eq!(kept, [false, true, true]);
-        assert!(!Files::new(Arc::new(MemoryStore::new()), KeptFiles { bytes_max: 0, file_bytes_max: 1 }).keeps(1));
+        assert!(!Files::new(Arc::new(MemoryStore::new()), KeptFiles { bytes_max: 0, ..KeptFiles::default() }).keeps(1));
     }
 }

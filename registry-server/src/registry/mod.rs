@@ -1,7 +1,7 @@
 //! One Cargo registry over a [`Store`]: publish, yank, owners, index, downloads, search, tokens. No HTTP here.
 //!
 //! - `documents`: crate and token records, read from memory or from the store. `known`: the forms in which they are kept in memory. `files`: the same for
-//!   the bytes of crates.
+//!   the bytes of crates; `disk`: those on a disk; `blob`: where they are in the store.
 //! - [`commit`]: the one loop that changes anything; everything that writes a record or a token goes through it. `steps`: one attempt of it.
 //! - `publish`, `yank`, `owners`, `tokens`, `tombstones`: one closure each over the state that it replaces.
 //! - `downloads`: counts them.
@@ -14,7 +14,9 @@
 
 pub(crate) mod audit;
 mod authorise;
+mod blob;
 mod commit;
+mod disk;
 mod documents;
 mod download;
 mod downloads;
@@ -44,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::commit::{Turns, pause};
+pub use self::disk::KeptOnDisk;
 use self::documents::Documents;
 pub use self::download::{Content, Download};
 pub use self::downloads::{Downloads, Folded};
@@ -170,6 +173,13 @@ impl Registry {
     #[must_use]
     pub fn keeping(self, kept: KeptFiles) -> Self {
         Self { files: Files::new(self.store.clone(), kept), ..self }
+    }
+
+    /// Opens the disk that crate files are kept on, if there is one; what cannot be opened is tried again until `stop`.
+    pub async fn keep_disk(self: Arc<Self>, stop: CancellationToken) {
+        if let Some(disk) = self.files.disk() {
+            disk.clone().keep_open(stop).await;
+        }
     }
 
     /// Keeps this registry a member of those that serve from memory, until `stop`. Begins when the store is fit.

@@ -30,7 +30,7 @@ use crate::config::{self, Config};
 use crate::http::credential::FileCredential;
 use crate::http::{InternalState, PublicState};
 use crate::maintenance::sweep::{Pace, keep_swept};
-use crate::registry::{KeptFiles, Registry, RegistryError, Replication, Storage};
+use crate::registry::{KeptFiles, KeptOnDisk, Registry, RegistryError, Replication, Storage};
 use crate::replicas::{NoPeers, Peers, Settings};
 use crate::{http, metrics};
 
@@ -150,12 +150,11 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
 
     let internal_port = internal_socket.local_addr().ok().map(|address| address.port());
     let replication = replication(config, internal_port)?;
-    let kept =
-        KeptFiles { bytes_max: config.cache.download_bytes, file_bytes_max: config.downloads.cached_file_bytes_max };
     let registry = Registry::replicated(storage, config.visibility, replication, clock, entropy.clone());
-    let registry = Arc::new(registry.keeping(kept));
+    let registry = Arc::new(registry.keeping(kept_files(config)));
     registry.open().await?;
     background.tasks.spawn(registry.clone().keep_proven(background.proof.clone()));
+    background.tasks.spawn(registry.clone().keep_disk(background.stop.clone()));
     background.tasks.spawn(registry.clone().keep_up(background.stop.clone()));
     background.tasks.spawn(registry.clone().keep_searchable(background.stop.clone()));
     background.tasks.spawn(registry.clone().keep_counting(background.stop.clone()));
@@ -193,6 +192,15 @@ pub async fn start(config: &Config, storage: &Storage, clock: Clock, entropy: En
     let supervisor = Supervisor { registry: registry.clone(), draining, background, drain: config.limits.drain };
     let task = tokio::spawn(supervisor.run(public, internal, stopped));
     Ok(Running { public: public_address, internal: internal_address, registry, stop, task })
+}
+
+fn kept_files(config: &Config) -> KeptFiles {
+    let disk = config.cache.disk.as_ref();
+    KeptFiles {
+        bytes_max: config.cache.download_bytes,
+        file_bytes_max: config.downloads.cached_file_bytes_max,
+        disk: disk.map(|disk| KeptOnDisk { directory: disk.directory.clone(), bytes_max: disk.bytes }),
+    }
 }
 
 fn load_admin(config: &Config) -> Result<Option<FileCredential>, StartError> {

@@ -171,16 +171,7 @@ impl Object {
             let message = format!("the object has {} bytes, and the limit here is {bytes_max}", self.len);
             return Err(StoreError::new(StoreErrorKind::TooLarge, message));
         }
-        let mut body = self.body;
-        let Some(first) = body.next().await.transpose()? else { return Ok(Bytes::new()) };
-        let Some(second) = body.next().await.transpose()? else { return Ok(first) };
-        // The length is what the store claims, so memory is taken as the bytes arrive, not on its word.
-        let mut all = BytesMut::from(first);
-        all.extend_from_slice(&second);
-        while let Some(chunk) = body.next().await {
-            all.extend_from_slice(&chunk?);
-        }
-        Ok(all.freeze())
+        self.body.bytes().await
     }
 }
 
@@ -213,6 +204,22 @@ impl ObjectBody {
     /// A body that is in memory already.
     pub fn whole(bytes: Bytes) -> Self {
         Self::new(bytes.len() as u64, futures::stream::iter((!bytes.is_empty()).then_some(Ok(bytes))))
+    }
+
+    /// Reads all of it into memory.
+    ///
+    /// # Errors
+    /// `Unavailable` when it ends early.
+    pub async fn bytes(mut self) -> Result<Bytes, StoreError> {
+        let Some(first) = self.next().await.transpose()? else { return Ok(Bytes::new()) };
+        let Some(second) = self.next().await.transpose()? else { return Ok(first) };
+        // The length is what the store claims, so memory is taken as the bytes arrive, not on its word.
+        let mut all = BytesMut::from(first);
+        all.extend_from_slice(&second);
+        while let Some(chunk) = self.next().await {
+            all.extend_from_slice(&chunk?);
+        }
+        Ok(all.freeze())
     }
 
     fn part(self, part: Range<u64>) -> Self {
