@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What happens; what the user sees; the test.
-const TABLE: [(&str, &str, &str); 8] = [
+const TABLE: [(&str, &str, &str); 9] = [
     (
         "the bucket is gone",
         "503 that says that the storage refuses the registry, and why in its log; nothing is made anew. When the bucket is back with its objects, everything goes on by itself",

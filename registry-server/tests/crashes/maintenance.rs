@@ -135,7 +135,7 @@ async fn collection_crash(fuse: Arc<Fuse>, steps: usize) -> bool {
     assert!(left.contains(&in_doubt) && !left.iter().any(|key| ghosts.contains(key)), "{place}: {left:?}");
     let mut log = String::new();
     for entry in list_all(&*store, &Prefix::Audits).await.unwrap() {
-        log += &String::from_utf8(bytes_at(&store, &entry.key).await.to_vec()).unwrap();
+        log += std::str::from_utf8(&bytes_at(&store, &entry.key).await).unwrap();
     }
     assert!(ghosts.iter().all(|ghost| log.contains(&ghost.to_string())), "{place}: {log}");
     ends_clean(&store, &place).await;
