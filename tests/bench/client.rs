@@ -51,6 +51,15 @@ impl Client {
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers })
     }
 
+    /// POST of JSON; the body of the answer.
+    pub(crate) async fn post(&self, url: &str, body: &serde_json::Value) -> Result<Bytes> {
+        let request = Request::post(url)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body.to_string())))?;
+        let response = self.0.request(request).await.with_context(|| format!("POST {url}"))?;
+        Ok(response.into_body().collect().await.with_context(|| format!("reading the answer of {url}"))?.to_bytes())
+    }
+
     /// Publishes a crate and says how long the answer took.
     pub(crate) async fn publish(&self, to: &Target, packed: &Packed) -> Result<Duration> {
         let request = Request::builder()

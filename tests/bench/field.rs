@@ -9,6 +9,7 @@ use crate::{
     client::Target,
     data::{self, Plan},
     kellnr::Kellnr,
+    ktra::Ktra,
     nginx::{Nginx, Site},
     server::{Place, Program, Server, Storage},
     tls::Certificate,
@@ -23,11 +24,12 @@ pub(crate) struct Field {
     pub(crate) ours_tls: Server,
     pub(crate) nginx: Nginx,
     pub(crate) kellnr: Option<Kellnr>,
+    pub(crate) ktra: Option<Ktra>,
 }
 
 impl Field {
     /// Makes the crates and starts everybody.
-    pub(crate) async fn start(program: &Program, kellnr: Option<&PathBuf>) -> Result<Self> {
+    pub(crate) async fn start(program: &Program, kellnr: Option<&PathBuf>, ktra: Option<&PathBuf>) -> Result<Self> {
         let certificate = Certificate::new()?;
         let open = |place: Place| place.set("SUPERCARGO_ACCESS_VISIBILITY", "public");
         let place = open(Place::new(Storage::File).await?);
@@ -65,12 +67,21 @@ impl Field {
             }
             None => None,
         };
+        let ktra = match ktra {
+            Some(program) => {
+                let ktra = Ktra::start(program).await?;
+                ktra.fill(&plans).await?;
+                Some(ktra)
+            }
+            None => None,
+        };
         Ok(Self {
             plans,
             ours: program.start(place).await?,
             ours_tls: program.start(tls).await?,
             nginx: site.serve(&certificate).await?,
             kellnr,
+            ktra,
         })
     }
 
@@ -89,10 +100,13 @@ impl Field {
         self.ours.stop().await?;
         self.ours_tls.stop().await?;
         self.nginx.stop().await?;
-        match self.kellnr {
-            Some(kellnr) => kellnr.stop().await,
-            None => Ok(()),
+        if let Some(kellnr) = self.kellnr {
+            kellnr.stop().await?;
         }
+        if let Some(ktra) = self.ktra {
+            ktra.stop().await?;
+        }
+        Ok(())
     }
 }
 

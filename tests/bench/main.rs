@@ -1,9 +1,9 @@
-//! What the registry costs, beside nginx with the same files, Kellnr with the same crates, and the store's own calls.
+//! What the registry costs, beside nginx with the same files, Kellnr and Ktra with the same crates, and the store's own calls.
 //!
 //! `cargo dev bench` runs it on the very program that goes into the image. Everything is on loopback and ends by itself. What is
 //! compared is measured in turns within one run, since absolute times of one machine say little about another.
 //!
-//! - [`data`]: the crates; [`field`]: everybody who is measured, with these crates: [`server`] (ours), [`nginx`], [`kellnr`].
+//! - [`data`]: the crates; [`field`]: everybody who is measured, with these crates: [`server`] (ours), [`nginx`], [`kellnr`], [`ktra`].
 //! - [`load`]: one kind of request as often as it is answered; [`client`]: single requests.
 //! - [`work`]: what is measured, by kind; [`report`]: figures, targets, RESULTS.md; [`chart`]: the picture in it.
 
@@ -15,6 +15,7 @@ mod data;
 mod field;
 mod figures;
 mod kellnr;
+mod ktra;
 mod load;
 mod nginx;
 mod process;
@@ -41,6 +42,9 @@ struct Args {
     /// The program `kellnr`, to be measured beside it
     #[arg(long)]
     kellnr: Option<PathBuf>,
+    /// The program `ktra`, to be measured beside it
+    #[arg(long)]
+    ktra: Option<PathBuf>,
     /// How long each server is put under each kind of load, each time, in seconds
     #[arg(long, default_value_t = 2)]
     seconds: u32,
@@ -58,7 +62,7 @@ async fn main() -> Result<()> {
     let program = Program::new(args.registry).context("the program under test")?;
     let mut report = Report::default();
     work::memory::starts(&program, &mut report).await?;
-    let field = Field::start(&program, args.kellnr.as_ref()).await?;
+    let field = Field::start(&program, args.kellnr.as_ref(), args.ktra.as_ref()).await?;
     work::memory::cached(&field, &mut report).await?;
     work::index::run(&field, &mut report, args.seconds).await?;
     work::downloads::run(&field, &mut report, args.seconds).await?;

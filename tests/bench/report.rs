@@ -15,6 +15,8 @@ pub(crate) enum Subject {
     Nginx,
     /// Kellnr with the same crates.
     Kellnr,
+    /// Ktra with some of the same crates.
+    Ktra,
     /// The store calls that our work is made of, by themselves.
     Calls,
 }
@@ -27,6 +29,7 @@ impl Subject {
             Self::OursOtherwise => "compared with",
             Self::Nginx => "nginx",
             Self::Kellnr => "Kellnr",
+            Self::Ktra => "Ktra",
             Self::Calls => "store calls alone",
         }
     }
@@ -167,7 +170,7 @@ impl Report {
     /// The lead over the peers, as a picture.
     pub(crate) fn chart(&self) -> String {
         let bars = self.rows.iter().flat_map(|row| {
-            [Subject::Nginx, Subject::Kellnr].into_iter().filter_map(|peer| {
+            [Subject::Nginx, Subject::Kellnr, Subject::Ktra].into_iter().filter_map(|peer| {
                 let lead = row.lead_over(peer)?;
                 Some(chart::Bar { work: row.work.clone(), peer, lead })
             })

@@ -38,6 +38,8 @@ pub enum Tool {
     CargoDeny,
     /// Another registry, for the benchmark; no test needs it.
     Kellnr,
+    /// One more.
+    Ktra,
 }
 
 /// How a tool is made.
@@ -54,7 +56,7 @@ enum Recipe {
 
 impl Tool {
     /// All, in building order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Kubernetes,
         Self::Pause,
         Self::CoreDns,
@@ -66,11 +68,12 @@ impl Tool {
         Self::Ministack,
         Self::CargoDeny,
         Self::Kellnr,
+        Self::Ktra,
     ];
 
     /// Those that tests need, in building order.
     pub fn for_tests() -> Vec<Self> {
-        Self::ALL.into_iter().filter(|tool| *tool != Self::Kellnr).collect()
+        Self::ALL.into_iter().filter(|tool| !matches!(tool, Self::Kellnr | Self::Ktra)).collect()
     }
 
     /// Its folder below `deploy/dev/tools/` and in the cache.
@@ -87,6 +90,7 @@ impl Tool {
             Self::Ministack => "ministack",
             Self::CargoDeny => "cargo-deny",
             Self::Kellnr => "kellnr",
+            Self::Ktra => "ktra",
         }
     }
 
@@ -113,6 +117,7 @@ impl Tool {
             Self::Ministack => &["ministack"],
             Self::CargoDeny => &["cargo-deny"],
             Self::Kellnr => &["kellnr"],
+            Self::Ktra => &["ktra"],
         }
     }
 
@@ -123,7 +128,7 @@ impl Tool {
             Self::CoreDns | Self::Versitygw => "first time only: about 1 minute",
             Self::Helm | Self::CargoDeny => "first time only: about 2 minutes",
             Self::Minio => "first time only: about 3 minutes",
-            Self::Kellnr => "first time only: about 10 minutes on two free cores",
+            Self::Kellnr | Self::Ktra => "first time only: about 10 minutes on two free cores",
             Self::Pause | Self::Kubeconform | Self::KubeScore | Self::Ministack => "",
         }
     }
@@ -140,6 +145,7 @@ impl Tool {
             Self::Kellnr => {
                 Recipe::Cargo { package: "kellnr", version: "6.13.0", pins: &[("webpki-roots@1.0.11", "1.0.10")] }
             }
+            Self::Ktra => Recipe::Cargo { package: "ktra", version: "0.7.0", pins: &[] },
         }
     }
 
@@ -160,8 +166,8 @@ impl Tool {
                 let version = pin.and_then(|rest| rest.split_whitespace().next());
                 return version.map(str::to_owned).context("requirements.txt does not pin ministack");
             }
-            Self::CargoDeny | Self::Kellnr => {
-                let Recipe::Cargo { version, .. } = self.recipe() else { unreachable!("both are crates") };
+            Self::CargoDeny | Self::Kellnr | Self::Ktra => {
+                let Recipe::Cargo { version, .. } = self.recipe() else { unreachable!("these are crates") };
                 return Ok(version.to_owned());
             }
         };

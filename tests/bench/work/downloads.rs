@@ -22,9 +22,10 @@ pub(crate) async fn run(field: &Field, report: &mut Report, seconds: u32) -> Res
             Request::get(Subject::Ours, format!("{}{path}", field.ours.base())),
             Request::get(Subject::Nginx, format!("{}{path}", field.nginx.base())),
         ];
-        // Kellnr takes no crate of that length.
-        let kellnr = field.kellnr.iter().filter(|_| !is_long);
+        // Neither takes a crate of that length.
+        let (kellnr, ktra) = (field.kellnr.iter().filter(|_| !is_long), field.ktra.iter().filter(|_| !is_long));
         requests.extend(kellnr.map(|kellnr| Request::get(Subject::Kellnr, kellnr.file(name, &version))));
+        requests.extend(ktra.map(|ktra| Request::get(Subject::Ktra, ktra.file(name, &version))));
         if is_long {
             requests = requests.into_iter().map(|request| request.connections(2)).collect();
         }

@@ -76,6 +76,9 @@ pub(crate) fn after_load(field: &Field, report: &mut Report) -> Result<()> {
     if let Some(kellnr) = &field.kellnr {
         figures.push((Subject::Kellnr, megabytes(kellnr.process().resident_bytes()?)));
     }
+    if let Some(ktra) = &field.ktra {
+        figures.push((Subject::Ktra, megabytes(ktra.process().resident_bytes()?)));
+    }
     report.add(Row {
         work: "resident, after all reads".to_owned(),
         unit: Unit::Megabytes,

@@ -31,7 +31,8 @@ pub(crate) async fn run(field: &Field, report: &mut Report) -> Result<()> {
 
 fn targets(field: &Field) -> Vec<(Subject, To)> {
     let kellnr = field.kellnr.iter().map(|kellnr| (Subject::Kellnr, kellnr.target()));
-    std::iter::once((Subject::Ours, field.target())).chain(kellnr).collect()
+    let ktra = field.ktra.iter().map(|ktra| (Subject::Ktra, ktra.target()));
+    std::iter::once((Subject::Ours, field.target())).chain(kellnr).chain(ktra).collect()
 }
 
 async fn one_by_one(field: &Field, report: &mut Report) -> Result<()> {

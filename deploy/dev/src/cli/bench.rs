@@ -17,9 +17,9 @@ use crate::tools::{self, Tool};
 /// with each other, never with those of another machine or run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Measure another registry beside it; it is built the first time
+    /// Measure another registry beside it; it is built the first time. May be given for each
     #[arg(long, value_enum)]
-    peer: Option<Peer>,
+    peer: Vec<Peer>,
     /// How long each server is put under each kind of load, each of three times, in seconds
     #[arg(long, default_value_t = 2)]
     seconds: u32,
@@ -33,6 +33,8 @@ pub(crate) struct Args {
 enum Peer {
     /// Kellnr on SQLite, from its crate
     Kellnr,
+    /// Ktra on Sled and a Git repository, from its crate
+    Ktra,
 }
 
 /// Builds what is measured, and hands over to the benchmark.
@@ -47,8 +49,10 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         .envs([images::c_compiler(&target)])
         .args(["--", "--seconds", &args.seconds.to_string(), "--registry"])
         .arg(dir.join("supercargo-registry"));
-    if let Some(Peer::Kellnr) = args.peer {
-        command = command.arg("--kellnr").arg(tools::binary("kellnr").await?);
+    for (peer, program) in [(Peer::Kellnr, "kellnr"), (Peer::Ktra, "ktra")] {
+        if args.peer.contains(&peer) {
+            command = command.arg(format!("--{program}")).arg(tools::binary(program).await?);
+        }
     }
     if !args.no_results {
         command = command.arg("--results").arg(paths::workspace().join("tests/bench"));

@@ -62,6 +62,7 @@ const PACKAGES: &[Package] = &[
     program("wrk", Need::Bench, "wrk", "asks over HTTP/1.1 as fast as it can"),
     program("nghttp2-client", Need::Bench, "h2load", "the same over HTTP/2"),
     program("nginx-light", Need::Bench, "nginx", "serves the same files: the limit for HTTP"),
+    program("git", Need::Bench, "git", "keeps the index of Ktra"),
     package("python3-venv", Need::Witnesses, Sign::PythonVenv, "an environment of its own for ministack"),
 ];
 
