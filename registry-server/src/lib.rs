@@ -4,9 +4,9 @@
 //!
 //! - [`krate`]: what a crate, a version, an index line, a crate record is; pure.
 //! - [`access`]: who may do what, one decision for every route; pure.
+//! - [`rules`]: rules that tests break one at a time, to see that something notices.
 //! - [`store`]: bytes under keys with conditional writes; S3, a directory, memory, faults.
 //! - [`ambient`]: the clocks and the randomness, as values.
-//! - [`rules`]: rules that tests break one at a time, to see that something notices.
 //! - [`replicas`]: equal replicas that serve from memory: the head, leases, notices.
 //! - [`catalog`]: what search knows of all crates, and how it finds; pure.
 //! - [`downloads`]: how downloads are counted once each; pure.

@@ -1,5 +1,7 @@
-//! The faults that a registry over object storage has to survive, each with the tests that are it.
+//! The faults that a registry over object storage has to survive, each with the tests that are it; and the rules that can be broken, each with the
+//! test that breaks it and sees something notice.
 
+#![allow(clippy::unwrap_used, reason = "a test says no by panicking")]
 #![allow(missing_docs)]
 
 /// What happens; files of this folder with tests in them.
@@ -44,14 +46,24 @@ const SCENARIOS: [(&str, &[(&str, &[&str])]); 12] = [
                 "an_owner_less_killed_at_every_step",
                 "a_new_token_killed_at_every_step",
                 "a_revocation_killed_at_every_step",
+                "a_crash_that_does_harm_is_noticed",
             ],
         )],
     ),
     (
-        "what was interrupted leaves objects that nothing names, and nobody deletes anything on a failure path",
+        "the garbage collection against a publish: it stands still between its listing and a deletion while the same bytes are published; a publish stands still for days; files of 49 hours that nothing names",
         &[
+            (
+                "maintenance/gc.rs",
+                &[
+                    "a_gc_paused_between_list_and_delete_while_identical_bytes_are_published_deletes_nothing_referenced",
+                    "a_publish_that_sleeps_for_two_days_names_nothing_that_is_gone",
+                    "a_ghost_of_49_hours_goes_in_two_runs_and_one_of_47_stays",
+                    "what_is_in_doubt_is_left_alone",
+                ],
+            ),
+            ("crashes/maintenance.rs", &["collecting_garbage_killed_at_every_step"]),
             ("crashes/main.rs", &["publish_of_a_version_killed_at_every_step"]),
-            ("simulation/main.rs", &["no_seed_shows_a_violation"]),
         ],
     ),
     (
@@ -106,6 +118,11 @@ const SCENARIOS: [(&str, &[(&str, &[&str])]); 12] = [
                 "crashes/jobs.rs",
                 &["adding_up_downloads_killed_at_every_step", "writing_the_catalog_killed_at_every_step"],
             ),
+            (
+                "crashes/maintenance.rs",
+                &["sweeping_marks_killed_at_every_step", "putting_back_what_was_damaged_killed_at_every_step"],
+            ),
+            ("maintenance/gc.rs", &["two_collections_at_once_are_harmless_and_old_probes_go_too"]),
             ("downloads.rs", &["every_download_is_counted_once"]),
             ("catalog.rs", &["of_two_that_write_the_catalog_one_is_overtaken"]),
             ("faults.rs", &["a_read_that_breaks_off_is_begun_again", "a_bit_that_was_turned_over_is_never_shown"]),
@@ -113,6 +130,154 @@ const SCENARIOS: [(&str, &[(&str, &[&str])]); 12] = [
         ],
     ),
 ];
+
+/// A rule that can be broken, by the name of its mutant, and what goes wrong then.
+type Broken = (&'static str, &'static str);
+
+/// Where rules are; per test that breaks some of them and sees something notice, those rules. A file of tests is this folder's.
+const MUTANTS: [(&str, &[(&str, &str, &[Broken])]); 4] = [
+    (
+        "src/replicas/rules.rs",
+        &[
+            (
+                "simulation/main.rs",
+                "every_broken_rule_is_noticed",
+                &[
+                    ("CommitBeforeAcks", "the answer comes before the acknowledgements"),
+                    ("MarkIgnored", "a marked record is kept in memory"),
+                    ("LateReaderShares", "a late reader shares a read"),
+                    ("EvictAtOnce", "a silent member is evicted by removing it at once"),
+                    ("AckBeforeApply", "a notice is acknowledged before it is applied"),
+                    ("EpochNotCompared", "the epoch is not compared"),
+                    ("ServesBeforeJoined", "a replica serves from memory before it has joined"),
+                    ("MembersBeforeCas", "the members are those of a head before the swap"),
+                    ("EvictingRenews", "a member that is being evicted renews its lease"),
+                    ("NoMinRev", "nobody remembers what was announced"),
+                    ("JoinReplacesAddress", "a join replaces the member of the same address"),
+                    ("ValueBeforeClock", "first the value, then the clock"),
+                    ("NoLeaseCheck", "the lease is not looked at"),
+                    ("TokenNotCleared", "a token is revoked without clearing it"),
+                    ("BlobAfterRecord", "the bytes come after the record"),
+                    ("NameNotFolded", "the canonical name is not folded"),
+                ],
+            ),
+            (
+                "simulation/main.rs",
+                "soak_every_broken_rule_is_noticed",
+                &[
+                    ("PollStampedAtEnd", "a lease counts from the end of the poll"),
+                    ("SoloOnOlderHead", "a lone replica trusts an older head"),
+                    ("GapKeepsFills", "a gap in the ring keeps reads under way"),
+                    ("LeaveCasFirst", "who leaves goes out of the head first"),
+                    ("LeaveRevalidates", "who leaves renews its lease"),
+                    ("NoMargin", "no margin for clocks"),
+                    ("JoinStampedAtEnd", "a join counts from its end"),
+                    ("JoinEpochReused", "an epoch is used for two joins"),
+                    ("RefusedAfterUnknown", "412 is read as a failure after an unknown outcome"),
+                ],
+            ),
+        ],
+    ),
+    (
+        "src/downloads/rules.rs",
+        &[(
+            "downloads.rs",
+            "every_broken_rule_is_noticed",
+            &[
+                ("FoldRetriedBlindly", "a counter is added up twice"),
+                ("DeletedBeforeNamed", "what was counted is deleted before the total names it"),
+                ("RenumberedAfterUnknown", "what may be stored is stored again under another number"),
+                ("GapFolded", "a delta is added over a gap"),
+                ("ForgottenAtOnce", "a counter is forgotten while its deltas may still land"),
+            ],
+        )],
+    ),
+    (
+        "src/maintenance/gc/rules.rs",
+        &[(
+            "maintenance/gc.rs",
+            "every_broken_rule_of_the_collection_loses_a_file",
+            &[
+                ("NoGrace", "garbage is collected without a grace"),
+                ("MarksIgnored", "a write under way is not respected"),
+                ("NoSecondLook", "a plan is acted on without a second look"),
+            ],
+        )],
+    ),
+    (
+        "src/store/s3/rules.rs",
+        &[(
+            "../src/store/s3/tests.rs",
+            "a_writer_whose_put_is_repeated_takes_its_own_success_for_a_defeat",
+            &[("ConditionalPutRepeated", "the SDK repeats a compare-and-swap")],
+        )],
+    ),
+];
+
+/// The files below a folder, and what is in them.
+fn files_below(folder: &std::path::Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_below(&path, found);
+        } else if let Ok(text) = std::fs::read_to_string(&path) {
+            found.push((path.display().to_string(), text));
+        }
+    }
+}
+
+/// The names in the `enum` of a file of rules.
+fn mutants_in(text: &str) -> Vec<&str> {
+    let (_, body) = text.split_once("Mutant {").expect("an enum of mutants");
+    let body = body.split_once("\n}").expect("its end").0;
+    body.lines()
+        .map(str::trim)
+        .filter_map(|line| line.strip_suffix(','))
+        .filter(|line| !line.starts_with('/'))
+        .collect()
+}
+
+#[test]
+fn every_rule_that_can_be_broken_is_broken_by_a_test() {
+    let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = Vec::new();
+    files_below(&package.join("src"), &mut sources);
+    let with_rules = sources.iter().filter(|(_, text)| text.contains("= crate::rules::Rules<"));
+    let mut with_rules: Vec<_> = with_rules.map(|(path, _)| path.as_str()).collect();
+    with_rules.sort_unstable();
+    let mut listed: Vec<_> = MUTANTS.iter().map(|(rules, _)| package.join(rules).display().to_string()).collect();
+    listed.sort_unstable();
+    assert_eq!(with_rules, listed, "files of rules, and those in the table");
+    for (rules, tests) in MUTANTS {
+        let text = std::fs::read_to_string(package.join(rules)).expect(rules);
+        let mut wanted = mutants_in(&text);
+        let mut broken: Vec<_> = tests.iter().flat_map(|(.., broken)| broken.iter().map(|(name, _)| *name)).collect();
+        wanted.sort_unstable();
+        broken.sort_unstable();
+        assert!(!wanted.is_empty());
+        assert_eq!(broken, wanted, "{rules}: every mutant is in the table once");
+        for (file, test, broken) in tests {
+            let path = package.join("tests").join(file);
+            let mut texts = vec![(String::new(), std::fs::read_to_string(&path).expect(file))];
+            assert!(texts[0].1.contains(&format!("fn {test}(")), "there is no {test} in {file}");
+            if path.ends_with("main.rs") {
+                files_below(path.parent().unwrap(), &mut texts);
+            }
+            for (name, what) in *broken {
+                let by_name = format!("Mutant::{name}");
+                // The simulation tells in its own table what shows often, and what the soak is for.
+                let by_name = match *test {
+                    "soak_every_broken_rule_is_noticed" => format!("({by_name}, Shows::Seldom)"),
+                    _ if *file == "simulation/main.rs" => format!("({by_name}, Shows::Often)"),
+                    _ => by_name,
+                };
+                let all = text.contains("pub const ALL") && texts.iter().any(|(_, text)| text.contains("Mutant::ALL"));
+                let is_broken = all || texts.iter().any(|(_, text)| text.contains(&by_name));
+                assert!(is_broken, "{what}: {test} in {file} does not break {name}");
+            }
+        }
+    }
+}
 
 #[test]
 fn every_scenario_has_its_tests() {

@@ -15,6 +15,7 @@ mod halves;
 mod history;
 mod part;
 mod presign;
+mod rules;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use tokio::sync::oneshot;
 use self::answer::Failure;
 pub use self::config::{S3Config, S3ConfigError, S3Credentials, S3Timeouts};
 use self::credentials::DirectoryCredentials;
+pub use self::rules::{S3Mutant, S3Rules};
 use super::proof::{EtagDialect, Provable};
 use super::{
     Body, Cond, Cursor, Entry, Etag, Get, Key, Object, ObjectBody, PAGE_ENTRIES_MAX, Page, Part, Past, Prefix, Put,
@@ -54,6 +56,7 @@ pub struct S3Store {
     directory: Option<DirectoryCredentials>,
     /// Whether ETags go into conditions without quotes; shared with the witnesses. See [`EtagDialect`].
     bare_etags: Arc<AtomicBool>,
+    rules: S3Rules,
 }
 
 impl S3Store {
@@ -70,7 +73,14 @@ impl S3Store {
             .public_endpoint
             .as_ref()
             .map(|endpoint| Client::from_conf(client.config().to_builder().endpoint_url(endpoint).build()));
-        Ok(Self { client, public, config: Arc::new(config), directory, bare_etags: Arc::default() })
+        Ok(Self {
+            client,
+            public,
+            config: Arc::new(config),
+            directory,
+            bare_etags: Arc::default(),
+            rules: S3Rules::default(),
+        })
     }
 
     /// Looks at everything that the configuration names without sending anything; also at the credentials of a mounted Secret, which a
@@ -87,6 +97,13 @@ impl S3Store {
             }
             S3Credentials::Ambient => Ok(()),
         }
+    }
+
+    /// The same with a rule broken, for a test.
+    #[cfg(feature = "test-support")]
+    #[must_use]
+    pub fn without(self, mutant: S3Mutant) -> Self {
+        Self { rules: S3Rules::without(mutant), ..self }
     }
 
     fn object_key(&self, key: &Key) -> String {
@@ -128,7 +145,8 @@ impl S3Store {
             Ok(payload) => payload,
             Err(err) => return Put::NotSent(err),
         };
-        let repeat = *cond == Cond::Any;
+        let conditional = *cond != Cond::Any;
+        let repeat = !conditional || self.rules.broken(S3Mutant::ConditionalPutRepeated);
         let sent = self.send(&request, || {
             let payload = payload.try_clone().expect("bytes and files can be read again");
             let put = self.put_request(&key, cond, ByteStream::new(payload)).set_checksum_sha256(checksum.clone());
@@ -136,7 +154,7 @@ impl S3Store {
         });
         match sent.await {
             Ok(answer) => stored(&request, answer.e_tag()),
-            Err(failure) => failure.into_put(!repeat),
+            Err(failure) => failure.into_put(conditional),
         }
     }
 

@@ -77,6 +77,20 @@ async fn every_answer_to_a_conditional_put_has_its_outcome() {
     }
 }
 
+#[tokio::test]
+async fn a_writer_whose_put_is_repeated_takes_its_own_success_for_a_defeat() {
+    let (server, store) = start().await;
+    let repeating = store.clone().without(S3Mutant::ConditionalPutRepeated);
+    for (store, name, expected) in
+        [(store, "once", "unknown Unavailable"), (repeating, "repeated", "refused Precondition")]
+    {
+        server.inject("PUT", name, Fault::LoseReply, 1);
+        let put = store.put(&key(name), body("x"), Cond::Absent).await;
+        assert_eq!(told(&put), expected, "{name}: {put:?}");
+        assert_eq!(server.stored(&key(name)).as_deref(), Some(&b"x"[..]), "{name}: it is stored all the same");
+    }
+}
+
 /// Every status from 300 to 599 on every call: none is ever read as a success, or as "there is no such object".
 #[tokio::test]
 async fn no_status_is_taken_for_success() {
