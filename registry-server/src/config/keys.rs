@@ -254,7 +254,7 @@ pub const KEYS: &[Key] = &[
         "limits.write_stall_secs",
         Kind::Seconds,
         Some("30"),
-        "how long a client may take nothing of an answer before its connection is cut",
+        "how long a client may take nothing of an answer before its connection, or its HTTP/2 stream, is cut",
     ),
     key(
         "limits.body_read_secs",

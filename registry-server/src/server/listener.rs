@@ -5,12 +5,14 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::layers::{Answering, Body, Service};
 use super::stall::Unstalled;
+use super::streams::{Noted, Streams};
 use super::tls::Certificates;
 use crate::metrics::OpenConnection;
 
@@ -30,6 +33,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const HEAD_BYTES_MAX: u32 = 64 * 1024;
 /// HTTP/2 requests at once on one connection.
 const STREAMS_MAX: u32 = 200;
+/// What each of them may have in memory on its way into the socket, in bytes.
+const STREAM_BYTES_MAX: usize = 128 * 1024;
 /// How often a silent HTTP/2 connection is asked whether it still lives, and how long it may take to say so.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_ANSWER: Duration = Duration::from_secs(15);
@@ -66,22 +71,7 @@ impl Listener {
         let connections = TaskTracker::new();
         let graceful = GracefulShutdown::new();
         let permits = Arc::new(Semaphore::new(self.connections_max));
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        // Without a timer hyper silently has no header time-out.
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.header_read)
-            .max_buf_size(HEAD_BYTES_MAX as usize);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_ANSWER)
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(HEAD_BYTES_MAX)
-            .adaptive_window(true);
-        let builder = Arc::new(builder);
+        let builder = Arc::new(builder(self.header_read, self.write_stall));
         loop {
             let next = async {
                 let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -122,6 +112,23 @@ impl Listener {
     }
 }
 
+/// How connections are served, with the time for the head of a request and for a client that takes nothing.
+pub(super) fn builder(header_read: Duration, write_stall: Duration) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams::new(write_stall));
+    // Without a timer hyper silently has no header time-out.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_read).max_buf_size(HEAD_BYTES_MAX as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_ANSWER)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_send_buf_size(STREAM_BYTES_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .adaptive_window(true);
+    builder
+}
+
 /// Notes that a request has arrived.
 struct Marking {
     service: Service,
@@ -129,13 +136,30 @@ struct Marking {
 }
 
 impl hyper::service::Service<http::Request<Incoming>> for Marking {
-    type Response = http::Response<Body>;
+    type Response = http::Response<Noted<Body>>;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = Noting;
 
-    fn call(&self, request: http::Request<Incoming>) -> Answering {
+    fn call(&self, request: http::Request<Incoming>) -> Noting {
         self.begun.store(true, Ordering::Relaxed);
-        self.service.call(request)
+        let is_stream = request.version() == http::Version::HTTP_2;
+        Noting { answering: self.service.call(request), is_stream }
+    }
+}
+
+/// An answer on its way, of which is noted when it is taken.
+struct Noting {
+    answering: Answering,
+    is_stream: bool,
+}
+
+impl Future for Noting {
+    type Output = Result<http::Response<Noted<Body>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let is_stream = self.is_stream;
+        let answer = Pin::new(&mut self.answering).poll(cx);
+        answer.map_ok(|response| response.map(|body| Noted::new(body, is_stream)))
     }
 }
 
@@ -143,7 +167,7 @@ struct Connection {
     peer: SocketAddr,
     certificates: Option<Arc<Certificates>>,
     service: Service,
-    builder: Arc<auto::Builder<TokioExecutor>>,
+    builder: Arc<auto::Builder<Streams>>,
     header_read: Duration,
     write_stall: Duration,
     watcher: Watcher,

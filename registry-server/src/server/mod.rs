@@ -9,6 +9,7 @@ mod listener;
 mod peers;
 mod signals;
 mod stall;
+mod streams;
 mod tls;
 
 use std::net::SocketAddr;
