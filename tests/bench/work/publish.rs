@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt};
 use supercargo_registry::krate::packed::Packed;
 
@@ -41,6 +41,7 @@ async fn one_by_one(field: &Field, report: &mut Report) -> Result<()> {
     for number in 0..PUBLISHES {
         let packed = Packed::new(&format!("sequential-{number}"), "1.0.0");
         for ((_, target), times) in targets.iter().zip(&mut times) {
+            settle().await?;
             times.add(client.publish(target, &packed).await?);
         }
     }
@@ -64,6 +65,7 @@ async fn into_vast(field: &Field, report: &mut Report) -> Result<()> {
     for number in 0..INTO_VAST {
         let packed = plan.packed(&format!("1.{}.0", VAST_VERSIONS + number));
         for (subject, times) in &mut times {
+            settle().await?;
             let time = match (subject, &field.kellnr) {
                 (Subject::OursOtherwise, _) => {
                     client.publish(&target, &Packed::new(&format!("beside-vast-{number}"), "1.0.0")).await?
@@ -92,6 +94,7 @@ async fn at_once(field: &Field, report: &mut Report) -> Result<()> {
                 let (name, version) = (number % krates, number / krates);
                 Packed::new(&format!("parallel-{krates}-{name}"), &format!("1.{version}.0"))
             });
+            settle().await?;
             figures.push((*subject, rate(target, packed.collect()).await?));
         }
         report.add(Row {
@@ -101,6 +104,13 @@ async fn at_once(field: &Field, report: &mut Report) -> Result<()> {
             targets: if krates == 1 { vec![] } else { vec![Target::AtLeast(3.0, Subject::Kellnr)] },
         });
     }
+    Ok(())
+}
+
+/// Waits until nothing is left to be written to the disk: what others leave unwritten would be on the account of whoever waits for the disk next.
+async fn settle() -> Result<()> {
+    let done = tokio::process::Command::new("sync").status().await.context("starting sync")?;
+    ensure!(done.success(), "sync: {done}");
     Ok(())
 }
 
