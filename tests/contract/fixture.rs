@@ -66,6 +66,7 @@ pub(crate) fn full_spec() -> Value {
             "bucket": "crates",
             "region": "eu-west-1",
             "endpoint": "https://s3.example.com:9000",
+            "publicEndpoint": "https://files.example.com",
             "prefix": "teams/one",
             "forcePathStyle": true,
             "credentialsSecretRef": {"name": "s3"},

@@ -129,6 +129,13 @@ pub struct S3Storage {
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/?#@ ]+$')")
         .message("an endpoint is http:// or https:// with a host, without a path, a user or a trailing slash"))]
     pub endpoint: Option<String>,
+    /// URL of the same server as developers and CI jobs reach it. If it is set, crate files above 1 MiB are downloaded there, by a signed URL that
+    /// holds for minutes, and not through the registry. It needs a host and port of its own: Cargo would send its token along to that of the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://[^/?#@ ]+$')")
+        .message("an endpoint is http:// or https:// with a host, without a path, a user or a trailing slash"))]
+    pub public_endpoint: Option<String>,
     /// Put in front of every key, such as `teams/payments`, so that a bucket can be shared. Cannot change.
     #[serde(default)]
     #[schemars(

@@ -239,12 +239,27 @@ fn spec_problems(name: &str, spec: &CargoRegistrySpec) -> Vec<Problem> {
             s3.endpoint.as_deref().is_some_and(|url| !is_base_url(url)),
             "storage.s3.endpoint is http:// or https:// with a host, without a trailing slash",
         );
+        refuse_if(
+            s3.public_endpoint.as_deref().is_some_and(|url| !is_base_url(url)),
+            "storage.s3.publicEndpoint is http:// or https:// with a host, without a trailing slash",
+        );
+        let at_our_host = |url: &str| spec.expose.url.as_deref().is_some_and(|own| authority(own) == authority(url));
+        refuse_if(
+            s3.public_endpoint.as_deref().is_some_and(at_our_host),
+            "storage.s3.publicEndpoint has the host and port of expose.url: Cargo would send its token there, which S3 refuses",
+        );
     }
     refuse_if(
         spec.expose.url.as_deref().is_some_and(|url| !is_base_url(url)),
         "expose.url is http:// or https:// with a host, without a user, a query or a trailing slash",
     );
     problems
+}
+
+/// Host and port of a URL.
+fn authority(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    rest.split('/').next().map(str::to_ascii_lowercase)
 }
 
 fn is_base_url(url: &str) -> bool {

@@ -82,6 +82,8 @@ struct S3Section {
     region: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_endpoint: Option<String>,
     force_path_style: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_bundle_file: Option<&'static str>,
@@ -141,6 +143,7 @@ impl Config {
                     bucket: s3.spec.bucket.clone(),
                     region: s3.spec.region.clone(),
                     endpoint: s3.spec.endpoint.clone(),
+                    public_endpoint: s3.spec.public_endpoint.clone(),
                     force_path_style: s3.spec.force_path_style,
                     ca_bundle_file: s3.spec.ca_bundle.is_some().then_some(CA_FILE),
                     credentials_dir: s3.spec.credentials_secret_ref.is_some().then_some(CREDENTIALS_DIRECTORY),

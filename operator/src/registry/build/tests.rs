@@ -80,7 +80,8 @@ fn toml_of(spec: Value) -> toml::Table {
 fn full() -> Value {
     json!({
         "storage": { "s3": {
-            "bucket": "crates", "region": "eu-west-1", "endpoint": "https://minio.storage.svc:9000", "prefix": "teams/payments",
+            "bucket": "crates", "region": "eu-west-1", "endpoint": "https://minio.storage.svc:9000",
+            "publicEndpoint": "https://s3.example.com", "prefix": "teams/payments",
             "forcePathStyle": true, "credentialsSecretRef": { "name": "s3" },
             "caBundle": { "configMapKeyRef": { "name": "roots", "key": "bundle.pem" } },
         } },

@@ -65,10 +65,27 @@ fn urls_are_base_urls() {
     ] {
         assert!(refusal("/storage/s3/endpoint", json!(bad)).is_some(), "{bad}");
         let mut spec = on_s3();
+        spec["storage"]["s3"]["publicEndpoint"] = json!(bad);
+        assert_eq!(problems(&registry(spec), &found()).len(), 1, "{bad}");
+        let mut spec = on_s3();
         spec["expose"] = json!({ "url": bad });
         assert_eq!(problems(&registry(spec), &found()).len(), 1, "{bad}");
     }
     assert_eq!(refusal("/storage/s3/endpoint", json!("https://minio.storage.svc:9000")), None);
+}
+
+#[test]
+fn nobody_is_sent_to_the_registry_itself_for_a_file() {
+    let mut spec = on_s3();
+    spec["expose"] = json!({ "url": "https://Crates.example.com/team" });
+    for (url, fits) in [
+        ("https://crates.example.com", false),
+        ("https://crates.example.com:9000", true),
+        ("https://s3.example.com", true),
+    ] {
+        spec["storage"]["s3"]["publicEndpoint"] = json!(url);
+        assert_eq!(problems(&registry(spec.clone()), &found()).is_empty(), fits, "{url}");
+    }
 }
 
 #[test]
