@@ -23,6 +23,9 @@ pub(super) struct Fsck {
     /// versioning; safe while servers run. A directory has to be free
     #[arg(long)]
     repair: bool,
+    /// With --repair: put a record back, too, if changes that came after that version are lost then; without it they are only named
+    #[arg(long, requires = "repair")]
+    accept_loss: bool,
     /// One JSON document on standard output
     #[arg(long)]
     json: bool,
@@ -30,7 +33,7 @@ pub(super) struct Fsck {
 
 impl Fsck {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let Self { source, deep, repair, json } = self;
+        let Self { source, deep, repair, accept_loss, json } = self;
         let opened = if repair {
             source.open().await.map_err(|Failure { status, text }| {
                 let text = format!(
@@ -45,7 +48,7 @@ impl Fsck {
         // A directory's files are dated by this very machine.
         let now = (!repair && !matches!(config.storage.backend, Backend::S3(_))).then(|| clock.now());
         let progress = Progress::default();
-        let job = fsck::run(&registry, Options { deep, repair, now }, &progress);
+        let job = fsck::run(&registry, Options { deep, repair, accept_loss, now }, &progress);
         let report = progress::shown(&progress, job).await.map_err(Failure::caused)?;
         registry.finish_writes().await;
         if json {

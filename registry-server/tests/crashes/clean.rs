@@ -17,7 +17,8 @@ const LEFT: [Code; 3] = [Code::Ghost, Code::DeadMark, Code::AuditMissing];
 
 /// Checks everything, as if all of it were older than anything can be that is still under way.
 async fn check(registry: &Registry, repair: bool) -> Report {
-    let options = Options { deep: true, repair, now: Some("2100-01-01T00:00:00Z".parse().unwrap()) };
+    let options =
+        Options { deep: true, repair, accept_loss: false, now: Some("2100-01-01T00:00:00Z".parse().unwrap()) };
     fsck::run(registry, options, &Progress::default()).await.expect("no faults")
 }
 

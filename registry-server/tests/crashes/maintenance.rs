@@ -179,7 +179,7 @@ async fn restore_crash(fuse: Arc<Fuse>, steps: usize) -> bool {
     plant(&store, &file, "by hand").await;
 
     let repair = async |registry: &Registry| {
-        let options = Options { deep: true, repair: true, now: None };
+        let options = Options { deep: true, repair: true, accept_loss: false, now: None };
         fsck::run(registry, options, &Progress::default()).await.expect("no faults")
     };
     let killed = mortal(&store, &room, &fuse, Rules::default(), &stop).await;

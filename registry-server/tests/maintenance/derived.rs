@@ -17,7 +17,7 @@ use tokio::time::advance;
 use crate::{Place, clock, name, publish, replica};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const REPAIR: Options = Options { deep: false, repair: true, now: None };
+const REPAIR: Options = Options { deep: false, repair: true, accept_loss: false, now: None };
 
 impl Place {
     async fn check(&self, options: Options) -> Report {

@@ -13,8 +13,8 @@ use tokio::time::advance;
 use crate::{Place, clock, index, key, name, op, publish};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const DEEP: Options = Options { deep: true, repair: false, now: None };
-const REPAIR: Options = Options { deep: false, repair: true, now: None };
+const DEEP: Options = Options { deep: true, repair: false, accept_loss: false, now: None };
+const REPAIR: Options = Options { deep: false, repair: true, accept_loss: false, now: None };
 
 async fn check(registry: &Registry, options: Options) -> Report {
     fsck::run(registry, options, &Progress::default()).await.expect("the store answers")

@@ -19,8 +19,8 @@ use crate::held::Held;
 use crate::{Place, clock, index, key, name, op, publish, replica, replica_on, user};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const DEEP: Options = Options { deep: true, repair: false, now: None };
-const REPAIR: Options = Options { deep: true, repair: true, now: None };
+const DEEP: Options = Options { deep: true, repair: false, accept_loss: false, now: None };
+const REPAIR: Options = Options { deep: true, repair: true, accept_loss: false, now: None };
 
 async fn check(registry: &Registry, options: Options) -> Report {
     fsck::run(registry, options, &Progress::default()).await.expect("the store answers")
@@ -123,6 +123,10 @@ async fn what_is_lost_with_later_states_is_said_and_nobody_shows_them_any_more()
     place.plant(&key("krate"), "by hand").await;
     place.store.inner().forget_newest(&key("krate"), 1);
     let report = check(&place.registry, REPAIR).await;
+    let problem = only(&report, Code::RecordUnreadable);
+    assert!(!problem.repaired && said(problem).contains("would be lost: publish 1.1.0 by ann at "), "{problem:?}");
+    assert_eq!(place.object(&key("krate")).await, "by hand", "nothing is lost unasked");
+    let report = check(&place.registry, Options { accept_loss: true, ..REPAIR }).await;
     assert_eq!(report.left(), 0, "{report:#?}");
     let said = said(only(&report, Code::RecordUnreadable));
     for part in [

@@ -38,8 +38,10 @@ const GHOST: Duration = Duration::from_secs(72 * 60 * 60);
 pub struct Options {
     /// Read every file and compare its checksum.
     pub deep: bool,
-    /// Mend what can be mended.
+    /// Mend what can be mended without loss.
     pub repair: bool,
+    /// Put a record back, too, if changes that came after that state are lost then.
+    pub accept_loss: bool,
     /// The time, if the store cannot be asked because nothing may be written.
     pub now: Option<Timestamp>,
 }

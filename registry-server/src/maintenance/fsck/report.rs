@@ -144,7 +144,7 @@ impl Code {
                 "was a single object put back to an older state? `fsck --repair` has replicas forget later ones, and says which changes are lost, as far as the audit log knows"
             }
             Self::RecordUnreadable => {
-                "`fsck --repair` puts an earlier state back if the bucket has versioning, and says which changes are lost; else restore the object from a backup"
+                "`fsck --repair` puts the state before back if the bucket has versioning, or says which changes would be lost with that; else restore the object from a backup"
             }
             Self::RecordMissing => {
                 "`fsck --repair` puts the last state back; if the crate is to be gone, restore it and delete it with `supercargo-registry crate delete`"

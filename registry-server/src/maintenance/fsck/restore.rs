@@ -67,6 +67,17 @@ impl Fsck<'_> {
             return Err(RegistryError::NotFound(format!("the store has no earlier, sound version of {key}")));
         };
         let later = self.changes_after(&record).await?;
+        let changes = in_words(&later);
+        if let Some(changes) = &changes
+            && !self.options.accept_loss
+        {
+            return Err(RegistryError::Conflict(format!(
+                "the newest sound version is of rev {}, stored at {:.0}, and these changes would be lost: {changes}. \
+                 `fsck --repair --accept-loss` puts it back all the same",
+                record.rev(),
+                past.modified
+            )));
+        }
         // What cannot be read may have been a state: the damaged object itself, and each version after the one that is put back.
         let damaged = u64::from(lost.damaged.is_some());
         let seen = [record.rev() + unreadable + damaged, self.announced(&key).await?];
@@ -79,7 +90,7 @@ impl Fsck<'_> {
             past.modified,
             past.id
         );
-        text += &in_words(&later);
+        text += &lost_in_words(changes);
         text += &unnamed(&record, &lost.files);
         Ok(text)
     }
@@ -91,7 +102,9 @@ impl Fsck<'_> {
         };
         let later = self.changes_after(&record).await?;
         Ok(match self.registry.catch_up(krate, announced).await? {
-            Some(rev) => format!("it has rev {rev} now, and nobody shows a later state of it{}", in_words(&later)),
+            Some(rev) => {
+                format!("it has rev {rev} now, and nobody shows a later state of it{}", lost_in_words(in_words(&later)))
+            }
             None => "somebody has written it meanwhile".to_owned(),
         })
     }
@@ -188,14 +201,18 @@ fn meanwhile(key: &Key) -> RegistryError {
     RegistryError::Conflict(format!("{key} was written by somebody else meanwhile; check again"))
 }
 
-/// What is lost, and has to be done again by hand.
-fn in_words(later: &[Told]) -> String {
+/// The changes that users asked for; `None`: there are none.
+fn in_words(later: &[Told]) -> Option<String> {
     let changes: Vec<_> = later.iter().filter(|told| told.is_of_a_user()).map(Told::to_string).collect();
-    if changes.is_empty() {
-        return "; the audit log has no change of it after that".to_owned();
-    }
-    let changes = listed(changes.into_iter());
-    format!("; lost, and to be done again: {changes}")
+    (!changes.is_empty()).then(|| listed(changes.into_iter()))
+}
+
+/// What has to be done again by hand.
+fn lost_in_words(changes: Option<String>) -> String {
+    changes.map_or_else(
+        || "; the audit log has no change of it after that".to_owned(),
+        |changes| format!("; lost, and to be done again: {changes}"),
+    )
 }
 
 /// Files that a lost state named, perhaps.
