@@ -58,6 +58,7 @@ pub const RIGHTS: &[Right] = &[
     right("", &["pods"], &["list"], "why a pod does not start"),
     right("apps", &["deployments"], KEPT, "the pods of a registry"),
     right("batch", &["cronjobs"], KEPT, "the check of a registry's bucket, and its garbage collection"),
+    right("batch", &["jobs"], &["list"], "why the last check of a bucket did not succeed"),
     right("policy", &["poddisruptionbudgets"], KEPT_OR_DELETED, "a drain takes one replica at a time"),
     right("networking.k8s.io", &["networkpolicies"], KEPT, "who may reach a registry's internal port"),
     right("events.k8s.io", &["events"], &["create", "patch"], "what happened, for kubectl describe"),

@@ -43,6 +43,10 @@ Every right of the operator, each with its reason; operator/README.md has the sa
 - apiGroups: [batch]
   resources: [cronjobs]
   verbs: [get, list, watch, create, patch]
+# Why the last check of a registry's bucket did not succeed, for its conditions.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list]
 # A drain takes one replica at a time; deleted when there is one replica only.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceSpec {
     /// `NAME-fsck`: checks that every record is sound and every version's file is there. A Job that fails with exit status 3 has found
-    /// something; its log says what, and what to do.
+    /// something; its log says what, and what to do, and the condition `StoreSound` says which.
     #[serde(default)]
     pub fsck: FsckSpec,
     /// `NAME-gc`: deletes the files of publishes that died, once they are two days old.
@@ -31,7 +31,8 @@ pub struct FsckSpec {
     /// Read every file and compare its SHA-256. Costs as much traffic as downloading everything.
     #[serde(default)]
     pub deep: bool,
-    /// Mend what can be mended without loss: marks of dead writers, missing entries of the audit log.
+    /// Mend what can be mended without loss: marks of dead writers, missing entries of the audit log, and, in a bucket with versioning, objects that
+    /// were damaged or deleted past the registry.
     #[serde(default = "yes")]
     pub repair: bool,
     /// Do not run it. The CronJob stays, so that one run can be made by hand: `kubectl create job --from=cronjob/NAME-fsck`.

@@ -9,11 +9,12 @@
 //!    in Kubernetes nor in the bucket.
 //! 6. [`build`] makes the children, [`apply`] sends what differs; at the same time the bucket is looked at. Until status says who made
 //!    the bucket, it comes first and the children wait.
-//! 7. A replica is asked for its verdict on the store, and the kubelet's complaints are read if replicas are missing.
+//! 7. A replica is asked for its verdict on the store, the kubelet's complaints are read if replicas are missing, and the Jobs of the store's
+//!    check if the last one did not succeed.
 //! 8. [`status`] computes, [`report`] writes if anything moved. The next pass comes by watch, or after the poll interval.
 //!
 //! # Guarantees
-//! - Client-free: `model, validate, internal, build, diff, status`. A client have only `observe, apply, report, cleanup` and this file.
+//! - Client-free: `model, validate, internal, build, diff, soundness, status`. A client have only `observe, apply, report, cleanup` and this file.
 //! - `paused` and problems stop writes, not reports.
 //! - Status is only written on the version of the object that it was computed from. A pass over a cache that lags is given up as a conflict.
 //!
@@ -34,6 +35,7 @@ pub mod model;
 pub mod observe;
 pub mod quantity;
 pub mod report;
+pub mod soundness;
 pub mod spool;
 pub mod status;
 pub mod validate;
@@ -183,6 +185,11 @@ impl Registries {
             (None, Ok(_)) => Progress::Paused(&observed.live),
         };
         let (verdict, troubles) = self.ask_pods(registry, &progress, &observed.live, &internal, context).await?;
+        let fsck = observed.live.fsck.as_deref().filter(|check| names::is_controlled_by(&check.metadata, &uid));
+        let jobs = match fsck.filter(|check| soundness::is_open(check)) {
+            Some(_) => observe::maintenance_jobs(&context.client, &namespace, &name).boxed().await?,
+            None => Vec::new(),
+        };
         let pass = Pass {
             registry,
             config: &context.config,
@@ -190,6 +197,8 @@ impl Registries {
             bucket: bucket.as_ref(),
             verdict: verdict.as_ref(),
             troubles: &troubles,
+            fsck,
+            jobs: &jobs,
         };
         let status = status::status_of(&pass, (context.now)());
         self.remember(&namespace, &name, uid, conditions::is_true(&status.conditions, READY));

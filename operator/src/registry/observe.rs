@@ -1,4 +1,5 @@
-//! Reads all that a pass needs to know. Reads only, each by name: nothing is listed but the pods of a registry that is not well.
+//! Reads all that a pass needs to know. Reads only, each by name: nothing is listed but the pods of a registry that is not well, and the Jobs
+//! of one whose last check did not succeed.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -7,6 +8,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt, try_join};
 use k8s_openapi::ByteString;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use kube::api::ListParams;
 use kube::{Api, Client, Resource};
@@ -203,6 +205,17 @@ pub async fn pod_troubles(client: &Client, namespace: &str, name: &str) -> Resul
     let mut troubles: Vec<_> = pods.items.iter().filter_map(trouble).collect();
     troubles.sort_by(|a, b| (a.reason, &a.pod).cmp(&(b.reason, &b.pod)));
     Ok(troubles)
+}
+
+/// The Jobs of this registry's CronJobs. Asked only while the last check of its store has not succeeded.
+///
+/// # Errors
+/// The API server did not answer, or refused.
+pub async fn maintenance_jobs(client: &Client, namespace: &str, name: &str) -> Result<Vec<Job>> {
+    let selector = names::selector_string(&names::maintenance_labels(name));
+    let api: Api<Job> = Api::namespaced(client.clone(), namespace);
+    let jobs = api.list(&ListParams::default().labels(&selector)).await;
+    Ok(jobs.map_err(|e| Error::kube(format!("list the Jobs of CargoRegistry {namespace}/{name}"), e))?.items)
 }
 
 /// The first reason why `pod` does not run; `None` while it runs or starts as it should.

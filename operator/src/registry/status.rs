@@ -2,13 +2,16 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::model::{Applied, Live, PodTrouble, Problem, Resources, Verdict};
+use super::soundness;
 use super::validate::{self, bucket_spec};
 use crate::bucket::{self, findings};
 use crate::config::Config;
-use crate::crd::conditions::{self, CONDITIONAL_WRITES, DEGRADED, Finding, PROGRESSING, READY, Truth};
+use crate::crd::conditions::{self, CONDITIONAL_WRITES, DEGRADED, Finding, PROGRESSING, READY, STORE_SOUND, Truth};
 use crate::crd::registry::{CargoRegistry, CargoRegistryStatus};
 use crate::names;
 
@@ -36,6 +39,10 @@ pub struct Pass<'a> {
     pub verdict: Option<&'a Verdict>,
     /// Why pods do not run.
     pub troubles: &'a [PodTrouble],
+    /// The CronJob that checks the store, as it was when the pass began; `None` on a volume, or before there is one.
+    pub fsck: Option<&'a CronJob>,
+    /// Its Jobs, if they have to be looked at ([`soundness::is_open`]).
+    pub jobs: &'a [Job],
 }
 
 /// The new status. Equal to the old one when nothing moved.
@@ -51,6 +58,7 @@ pub fn status_of(pass: &Pass<'_>, now: Timestamp) -> CargoRegistryStatus {
     }
 
     let mut all = pass.bucket_findings();
+    all.extend(pass.store_sound(conditions::get(&status.conditions, STORE_SOUND)));
     let causes = pass.causes(&all);
     all.push(ready(&rollout, &causes));
     all.push(progressing(pass, &rollout));
@@ -62,7 +70,7 @@ pub fn status_of(pass: &Pass<'_>, now: Timestamp) -> CargoRegistryStatus {
     let unsaid: Vec<&str> = mine.into_iter().filter(|type_| all.iter().all(|f| f.type_ != *type_)).collect();
     conditions::forget(&mut status.conditions, &unsaid);
     if spec.storage.s3.is_none() {
-        conditions::forget(&mut status.conditions, &[CONDITIONAL_WRITES]);
+        conditions::forget(&mut status.conditions, &[CONDITIONAL_WRITES, STORE_SOUND]);
     }
     for finding in all {
         conditions::set(&mut status.conditions, finding, now, generation);
@@ -184,6 +192,25 @@ impl Pass<'_> {
             blocks: true,
         }));
         causes
+    }
+
+    /// What the last check of the store came to; what was said before holds while there is nothing new.
+    fn store_sound(&self, before: Option<&Condition>) -> Option<Finding> {
+        self.registry.spec.storage.s3.as_ref()?;
+        if let Some(new) = self.fsck.and_then(|check| soundness::finding(check, self.jobs)) {
+            return Some(new);
+        }
+        match before {
+            Some(before) if before.reason == soundness::FOUND_PROBLEMS => {
+                let message = before.message.clone();
+                Some(Finding::new(STORE_SOUND, Truth::False, soundness::FOUND_PROBLEMS, message))
+            }
+            Some(_) => None,
+            None => {
+                let message = "no check of the store has ended yet";
+                Some(Finding::new(STORE_SOUND, Truth::Unknown, "NotCheckedYet", message))
+            }
+        }
     }
 
     fn conditional_writes(&self, known: bool) -> Option<Finding> {

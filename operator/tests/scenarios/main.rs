@@ -13,3 +13,4 @@ mod fake_api;
 mod fake_s3;
 mod gauges;
 mod registry;
+mod soundness;

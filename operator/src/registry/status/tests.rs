@@ -17,6 +17,8 @@ struct Situation {
     bucket: Option<bucket::Outcome>,
     verdict: Option<Verdict>,
     troubles: Vec<PodTrouble>,
+    fsck: Option<CronJob>,
+    jobs: Vec<Job>,
 }
 
 fn two_of_two() -> serde_json::Value {
@@ -45,6 +47,8 @@ impl Situation {
             bucket: Some(bucket(Truth::True, "Adopted", "")),
             verdict: Some(Verdict::Proven),
             troubles: Vec::new(),
+            fsck: None,
+            jobs: Vec::new(),
         }
     }
 
@@ -78,6 +82,8 @@ impl Situation {
             bucket: self.bucket.as_ref(),
             verdict: self.verdict.as_ref(),
             troubles: &self.troubles,
+            fsck: self.fsck.as_ref(),
+            jobs: &self.jobs,
         };
         status_of(&pass, now())
     }
@@ -268,4 +274,49 @@ fn nothing_serves_at_zero_replicas_and_that_is_no_trouble() {
         ..Situation::well()
     };
     assert_eq!(situation.told().0, "False/ScaledToZero False/RolledOut False/AsExpected");
+}
+
+#[test]
+fn a_check_that_found_problems_needs_a_person_until_one_finds_none() {
+    let sound = |status: &CargoRegistryStatus| {
+        let condition = conditions::get(&status.conditions, STORE_SOUND).expect("a condition");
+        format!("{}/{}", condition.status, condition.reason)
+    };
+    let check = |scheduled: &str, succeeded: &str, active: serde_json::Value| {
+        let status = json!({ "lastScheduleTime": scheduled, "lastSuccessfulTime": succeeded, "active": active });
+        let metadata = json!({ "name": "company-fsck", "namespace": "demo", "uid": "c" });
+        Some(serde_json::from_value(json!({ "metadata": metadata, "status": status })).unwrap())
+    };
+    let (first, second, third) = ("2026-11-19T02:00:00Z", "2026-11-20T02:00:00Z", "2026-11-21T02:00:00Z");
+    let mut situation = Situation::well();
+    assert_eq!(sound(&situation.status()), "Unknown/NotCheckedYet");
+    situation.fsck = check(first, second, json!([]));
+    assert_eq!(sound(&situation.status()), "True/FsckClean");
+
+    situation.fsck = check(third, second, json!([]));
+    let owners = json!([{ "apiVersion": "batch/v1", "kind": "CronJob", "name": "c", "uid": "c", "controller": true }]);
+    let message = "Container registry for pod demo/x failed with exit code 3 matching FailJob rule at index 0";
+    let failed = json!([{ "type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": message }]);
+    let metadata = json!({ "name": "company-fsck-7", "ownerReferences": owners, "creationTimestamp": third });
+    let job = json!({ "metadata": metadata, "status": { "conditions": failed } });
+    situation.jobs = vec![serde_json::from_value(job).unwrap()];
+    let status = situation.status();
+    assert_eq!(sound(&status), "False/FsckFoundProblems");
+    assert_eq!(summary(&status).0, "True/Serving False/RolledOut True/FsckFoundProblems", "crates are served");
+
+    // The next check runs, or its Jobs are gone.
+    situation.registry.status = Some(status);
+    situation.jobs.clear();
+    for active in [json!([{ "name": "company-fsck-8" }]), json!([])] {
+        situation.fsck = check(third, second, active);
+        let status = situation.status();
+        assert_eq!(sound(&status), "False/FsckFoundProblems");
+        assert!(summary(&status).0.ends_with("True/FsckFoundProblems"));
+    }
+    situation.fsck = check(second, third, json!([]));
+    let status = situation.status();
+    assert_eq!((sound(&status), summary(&status).0.ends_with("False/AsExpected")), ("True/FsckClean".to_owned(), true));
+
+    let volume = Situation { registry: registry(on_volume()), bucket: None, verdict: None, ..Situation::well() };
+    assert!(conditions::get(&volume.status().conditions, STORE_SOUND).is_none());
 }

@@ -1,0 +1,152 @@
+//! What the last check of the store (`NAME-fsck`) came to. Pure.
+//!
+//! The CronJob's own status tells while all is well. Only when its last run did not succeed are its Jobs asked for, which say why not: the
+//! check ends with exit status 3 when it has found something, and the Job's failure policy writes that into the Job's condition. A run that
+//! somebody starts by hand counts when it succeeds.
+
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use kube::ResourceExt;
+
+use crate::crd::conditions::{Finding, STORE_SOUND, Truth};
+use crate::names;
+
+/// The reason of a check that has found something.
+pub const FOUND_PROBLEMS: &str = "FsckFoundProblems";
+/// How the API server's Job controller tells the exit status by which a failure policy ended a Job.
+const EXIT_STATUS_OF_PROBLEMS: &str = "failed with exit code 3 ";
+
+/// Whether the Jobs have to be looked at: the last run is over and did not succeed.
+pub fn is_open(check: &CronJob) -> bool {
+    let Some(status) = &check.status else { return false };
+    let scheduled = status.last_schedule_time.as_ref().map(|at| at.0);
+    let succeeded = status.last_successful_time.as_ref().map(|at| at.0);
+    !runs(check) && scheduled.is_some_and(|scheduled| succeeded.is_none_or(|succeeded| succeeded < scheduled))
+}
+
+fn runs(check: &CronJob) -> bool {
+    let active = check.status.as_ref().and_then(|status| status.active.as_ref());
+    active.is_some_and(|active| !active.is_empty())
+}
+
+/// What there is to say; `None`: nothing new. `jobs`: those of the namespace with the labels of our maintenance, if [`is_open`].
+pub fn finding(check: &CronJob, jobs: &[Job]) -> Option<Finding> {
+    let say = |truth, reason, message: String| Some(Finding::new(STORE_SOUND, truth, reason, message));
+    if is_open(check) {
+        let last = last_finished(check, jobs)?;
+        let logs = format!("`kubectl -n {} logs job/{}`", check.namespace().unwrap_or_default(), last.name_any());
+        return match end(last)? {
+            End::Complete => {
+                say(Truth::True, "FsckClean", "the last check of the store found nothing to mend".to_owned())
+            }
+            End::Failed(why) if why.contains(EXIT_STATUS_OF_PROBLEMS) => say(
+                Truth::False,
+                FOUND_PROBLEMS,
+                format!("the last check of the store found problems; what, and what to do: {logs}"),
+            ),
+            End::Failed(why) => say(
+                Truth::Unknown,
+                "FsckFailed",
+                format!("the last check of the store did not come to its end ({why}); see {logs}"),
+            ),
+        };
+    }
+    let succeeded = check.status.as_ref().and_then(|status| status.last_successful_time.as_ref());
+    // While one runs, the one before counts, which may not be the one that succeeded last.
+    let at = succeeded.filter(|_| !runs(check))?;
+    say(Truth::True, "FsckClean", format!("the check of {} found nothing that is left to mend", at.0))
+}
+
+enum End {
+    Complete,
+    /// In the words of the Job's controller.
+    Failed(String),
+}
+
+/// The last of this CronJob's Jobs that is over.
+fn last_finished<'a>(check: &CronJob, jobs: &'a [Job]) -> Option<&'a Job> {
+    let uid = check.uid().unwrap_or_default();
+    let own = jobs.iter().filter(|job| names::is_controlled_by(&job.metadata, &uid) && end(job).is_some());
+    own.max_by_key(|job| job.creation_timestamp().map(|at| at.0))
+}
+
+fn end(job: &Job) -> Option<End> {
+    let conditions = job.status.as_ref()?.conditions.as_deref().unwrap_or_default();
+    conditions.iter().filter(|condition| condition.status == "True").find_map(|condition| {
+        match condition.type_.as_str() {
+            "Complete" => Some(End::Complete),
+            "Failed" => {
+                let parts = [condition.reason.as_deref(), condition.message.as_deref()];
+                Some(End::Failed(parts.into_iter().flatten().collect::<Vec<_>>().join(": ")))
+            }
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn check(status: Value) -> CronJob {
+        let metadata = json!({ "name": "company-fsck", "namespace": "demo", "uid": "u" });
+        serde_json::from_value(json!({ "metadata": metadata, "status": status })).expect("a CronJob")
+    }
+
+    fn job(name: &str, owner: &str, created: &str, condition: Value) -> Job {
+        let owners =
+            json!([{ "apiVersion": "batch/v1", "kind": "CronJob", "name": "c", "uid": owner, "controller": true }]);
+        let metadata = json!({ "name": name, "ownerReferences": owners, "creationTimestamp": created });
+        serde_json::from_value(json!({ "metadata": metadata, "status": { "conditions": [condition] } })).expect("a Job")
+    }
+
+    fn failed(message: &str) -> Value {
+        json!({ "type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": message })
+    }
+
+    const FOUND: &str = "Container registry for pod demo/x failed with exit code 3 matching FailJob rule at index 0";
+    const OTHER: &str = "Container registry for pod demo/x failed with exit code 2 matching FailJob rule at index 0";
+
+    fn told(check: &CronJob, jobs: &[Job]) -> Option<String> {
+        finding(check, jobs).map(|finding| format!("{}/{}", finding.truth.as_str(), finding.reason))
+    }
+
+    #[test]
+    fn while_all_is_well_nobody_asks_for_jobs() {
+        let (first, second) = ("2026-11-20T02:00:00Z", "2026-11-21T02:00:00Z");
+        let running = json!([{ "name": "x" }]);
+        for (status, expected) in [
+            (Value::Null, None),
+            (json!({ "lastScheduleTime": first, "active": running }), None),
+            (json!({ "lastScheduleTime": second, "lastSuccessfulTime": first, "active": running }), None),
+            (json!({ "lastScheduleTime": first, "lastSuccessfulTime": second }), Some("True/FsckClean")),
+        ] {
+            let check = check(status.clone());
+            assert!(!is_open(&check), "{status}");
+            assert_eq!(told(&check, &[]).as_deref(), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_last_job_of_this_very_cron_job_tells_why_it_failed() {
+        let check =
+            check(json!({ "lastScheduleTime": "2026-11-21T02:00:00Z", "lastSuccessfulTime": "2026-11-20T02:01:00Z" }));
+        assert!(is_open(&check));
+        let before = job("company-fsck-1", "u", "2026-11-19T02:00:00Z", failed(OTHER));
+        let others = job("company-gc-9", "g", "2026-11-21T03:00:00Z", failed(OTHER));
+        let last = |condition| job("company-fsck-2", "u", "2026-11-21T02:00:00Z", condition);
+        for (condition, expected) in [
+            (failed(FOUND), Some("False/FsckFoundProblems")),
+            (failed(OTHER), Some("Unknown/FsckFailed")),
+            (json!({ "type": "Failed", "status": "True", "reason": "DeadlineExceeded" }), Some("Unknown/FsckFailed")),
+            (json!({ "type": "Complete", "status": "True" }), Some("True/FsckClean")),
+        ] {
+            let jobs = [others.clone(), last(condition.clone()), before.clone()];
+            assert_eq!(told(&check, &jobs).as_deref(), expected, "{condition}");
+        }
+        let message = finding(&check, &[last(failed(FOUND))]).expect("a finding").message;
+        assert!(message.contains("`kubectl -n demo logs job/company-fsck-2`"), "{message}");
+        assert_eq!(told(&check, &[others]), None, "nobody knows: what was said before holds");
+    }
+}
