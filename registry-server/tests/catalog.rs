@@ -280,8 +280,8 @@ async fn enough_changes_or_old_ones_make_a_new_file() {
     assert_eq!(bench.current().await.unwrap().seq, 3);
 }
 
-/// With a lease a search asks the store nothing, sees what this replica acknowledged at once, and what others did a poll later, also when searches are all
-/// the traffic there is.
+/// With a lease a search asks the store nothing, sees what this replica acknowledged at once, and what somebody did of whom it gets no notice a poll later,
+/// also when searches are all the traffic there is.
 #[tokio::test(start_paused = true)]
 async fn a_member_searches_in_memory_and_follows_the_others() {
     let bench = Bench::new(&["a"]).await;

@@ -15,7 +15,7 @@ use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb}
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::krate::Record;
 use supercargo_registry::krate::record::OpId;
-use supercargo_registry::registry::{Registry, RegistryError};
+use supercargo_registry::registry::{Query, Registry, RegistryError};
 use supercargo_registry::replicas::Mode;
 use supercargo_registry::store::proof::Provable;
 use supercargo_registry::store::{Body, Cond, Cursor, Etag, Get, Key, Page, Prefix, Put, Store, StoreError};
@@ -336,4 +336,20 @@ async fn a_read_that_a_change_overtook_is_not_kept_and_not_shared() {
     assert_eq!(early.await.unwrap(), Some(1), "it had begun before the change");
     assert_eq!(late.await.unwrap(), Some(2));
     assert_eq!(lines(&b, "krate").await, Some(2));
+}
+
+/// `cargo publish` and then `cargo search` may reach different replicas.
+#[tokio::test(start_paused = true)]
+async fn what_one_member_acknowledged_a_search_on_every_other_finds() {
+    let bench = Bench::new().await;
+    let (a, b) = (bench.replica("a").await, bench.replica("b").await);
+    let query = Query::new("krate", None, 1, 100).unwrap();
+    let begun = Instant::now();
+    for number in 0..20 {
+        publish(&a, &bench.ann, &format!("krate{number}"), "1.0.0").await.unwrap();
+        for (who, replica) in [("a", &a), ("b", &b)] {
+            let found = replica.search(&bench.ann, &query).await.unwrap();
+            assert_eq!(found.total, number + 1, "on {who}, {:?} after the beginning", begun.elapsed());
+        }
+    }
 }

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use http::StatusCode;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{ResourceExt, api::LogParams};
 use serde_json::{Value, json};
 use supercargo_dev::paths;
 use supercargo_tests::{
@@ -102,7 +104,12 @@ async fn each_aspect_of_a_bucket_has_a_condition() -> Result<()> {
         says(&namespace, "production", "Degraded", "False", "AsExpected").await?;
         let subject = running.subject(Toolchain::Workspace).await?;
         let ledger = Wave::start(&subject, "produced", 2).finish().await?;
-        all_are_there(&subject, &running.base, &ledger.acknowledged).await
+        all_are_there(&subject, &running.base, &ledger.acknowledged).await?;
+        for pod in running.pods().await? {
+            let log = namespace.api::<Pod>().logs(&pod.name_any(), &LogParams::default()).await?;
+            ensure!(log.contains("the disk cache is open"), "{} keeps no crate files on a disk: {log}", pod.name_any());
+        }
+        Ok(())
     })
     .await
 }

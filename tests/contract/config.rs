@@ -49,7 +49,6 @@ fn every_field_of_the_spec_arrives() -> Result<()> {
     let S3 { bucket, region, endpoint, public_endpoint, force_path_style, ca_bundle_file, credentials_dir } = s3;
     assert_eq!((bucket.as_str(), region.as_str()), ("crates", "eu-west-1"));
     assert_eq!(endpoint.as_deref(), Some("https://s3.example.com:9000"));
-    // Pods stream what they serve: the spec knows no address of the bucket for users.
     assert_eq!(public_endpoint.as_deref(), Some("https://files.example.com"));
     assert!(force_path_style);
     assert_eq!(ca_bundle_file, &Some(PathBuf::from("/etc/supercargo/s3-ca/ca.crt")));
@@ -63,6 +62,8 @@ fn every_field_of_the_spec_arrives() -> Result<()> {
     assert_eq!(config.limits.connections_max, 64);
     assert_eq!(config.limits.body_read, Duration::from_secs(60));
     assert_eq!(config.limits.drain, Duration::from_secs(10));
+    let disk = config.cache.disk.context("no disk cache")?;
+    assert_eq!((disk.directory, disk.bytes), (PathBuf::from("/var/cache/supercargo"), 7 << 30));
     Ok(())
 }
 

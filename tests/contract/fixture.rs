@@ -73,6 +73,7 @@ pub(crate) fn full_spec() -> Value {
             "caBundle": {"configMapKeyRef": {"name": "authorities", "key": "ca.crt"}},
         }},
         "replicas": 3,
+        "cache": {"diskSize": "8Gi"},
         "expose": {"url": "https://cargo.example.com/crates"},
         "access": {"visibility": "Public"},
         "limits": {

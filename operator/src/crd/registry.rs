@@ -49,6 +49,8 @@ use super::maintenance::MaintenanceSpec;
     .message("bucket configures the bucket of storage.s3; a registry on storage.volume has none"))]
 #[x_kube(validation = Rule::new("!has(self.maintenance) || has(self.storage.s3)")
     .message("maintenance runs beside the replicas, and a volume has room for one process only: stop the registry (replicas: 0) and run `supercargo-registry fsck` or `gc` on the volume, or use storage.s3"))]
+#[x_kube(validation = Rule::new("!has(self.cache) || has(self.storage.s3)")
+    .message("cache keeps what lies in the bucket of storage.s3; on storage.volume everything is on a disk already"))]
 #[x_kube(validation = Rule::new("!has(self.storage.volume) || !has(self.replicas) || self.replicas <= 1")
     .message("a registry on storage.volume has one replica; use storage.s3 for more"))]
 pub struct CargoRegistrySpec {
@@ -74,6 +76,9 @@ pub struct CargoRegistrySpec {
     /// eight times that), and no limit of CPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourcesSpec>,
+    /// Copies of crate files near the replicas, beside those in memory. Only with `storage.s3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheSpec>,
     /// How Cargo reaches the registry.
     #[serde(default)]
     pub expose: ExposeSpec,
@@ -90,6 +95,16 @@ pub struct CargoRegistrySpec {
     /// Pods that run go on serving.
     #[serde(default)]
     pub paused: bool,
+}
+
+/// Copies of what lies in the bucket.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheSpec {
+    /// Room for crate files on the disk of each replica's node (an emptyDir), such as `20Gi`; at least 100Mi. It comes on top of
+    /// `resources.limits.ephemeral-storage`. What does not fit is read from the bucket. Left out, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_size: Option<Quantity>,
 }
 
 /// Where crates are kept. Exactly one of the two.

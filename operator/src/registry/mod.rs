@@ -27,6 +27,7 @@ pub mod build;
 pub mod cleanup;
 pub mod diff;
 pub mod digest;
+pub mod disk_cache;
 #[cfg(test)]
 mod fixtures;
 pub mod internal;
@@ -35,6 +36,7 @@ pub mod model;
 pub mod observe;
 pub mod quantity;
 pub mod report;
+mod resources;
 pub mod soundness;
 pub mod spool;
 pub mod status;

@@ -11,7 +11,8 @@ use kube::ResourceExt;
 
 use super::internal::Internal;
 use super::model::{Live, Observed, Problem};
-use super::{quantity, spool};
+use super::resources::resources;
+use super::{disk_cache, quantity};
 use crate::bucket::{Credentials, Target};
 use crate::config::Config;
 use crate::crd::bucket::BucketSpec;
@@ -51,6 +52,8 @@ pub struct ValidatedRegistry {
     pub visibility: Visibility,
     /// Bounds for clients.
     pub client_limits: LimitsSpec,
+    /// Room for crate files on the node's disk.
+    pub disk_cache: Option<Quantity>,
     /// When the bucket is checked and cleaned up.
     pub maintenance: MaintenanceSpec,
     /// Contents of the internal Secret.
@@ -83,13 +86,6 @@ pub struct S3 {
 pub const DRAIN_SECONDS: i64 = 25;
 /// Most that Kubernetes takes for the name of a Service (63), less `-internal`.
 const NAME_CHARACTERS_MAX: usize = 54;
-/// By default: (resource, request, limit). No limit of CPU: throttling would only make publishes slower.
-const RESOURCES: [(&str, Option<&str>, Option<&str>); 3] = [
-    ("cpu", Some("50m"), None),
-    ("memory", Some("64Mi"), Some("256Mi")),
-    // Its limit hangs on the size of crates.
-    (spool::RESOURCE, Some("128Mi"), None),
-];
 
 /// Checks everything and names all that is wrong, not only the first thing.
 ///
@@ -123,6 +119,7 @@ pub fn validate(
         _ => None, // named in spec_problems
     };
     let (requests, limits) = resources(spec, &mut problems);
+    problems.extend(spec.cache.as_ref().and_then(|cache| disk_cache::problem(cache.disk_size.as_ref()?)));
     match (storage, names::owner_reference(registry), registry.namespace()) {
         (Some(storage), Some(owner), Some(namespace)) if problems.is_empty() => Ok(ValidatedRegistry {
             replicas: replicas(spec),
@@ -132,6 +129,7 @@ pub fn validate(
             service: spec.expose.service.clone(),
             visibility: spec.access.visibility,
             client_limits: spec.limits.clone(),
+            disk_cache: spec.cache.as_ref().and_then(|cache| cache.disk_size.clone()),
             maintenance: spec.maintenance.clone().unwrap_or_default(),
             operator_namespace: config.operator_namespace.clone(),
             name,
@@ -215,6 +213,10 @@ fn spec_problems(name: &str, spec: &CargoRegistrySpec) -> Vec<Problem> {
         storage.volume.is_some() && spec.maintenance.is_some(),
         "maintenance runs beside the replicas, and a volume has room for one process only: stop the registry (replicas: 0) and run `supercargo-registry fsck` or `gc` on the volume, or use storage.s3",
     );
+    refuse_if(
+        storage.volume.is_some() && spec.cache.is_some(),
+        "cache keeps what lies in the bucket of storage.s3; on storage.volume everything is on a disk already",
+    );
     let schedules = spec.maintenance.iter().flat_map(|m| [&m.fsck.schedule, &m.gc.schedule]).flatten();
     for schedule in schedules {
         let fits = schedule.starts_with('@') || schedule.split(' ').filter(|field| !field.is_empty()).count() == 5;
@@ -267,42 +269,6 @@ fn is_base_url(url: &str) -> bool {
     rest.is_some_and(|rest| {
         !rest.is_empty() && !rest.starts_with('/') && !rest.ends_with('/') && !rest.contains(['?', '#', '@', ' '])
     })
-}
-
-fn resources(
-    spec: &CargoRegistrySpec,
-    problems: &mut Vec<Problem>,
-) -> (BTreeMap<String, Quantity>, BTreeMap<String, Quantity>) {
-    let given = spec.resources.clone().unwrap_or_default();
-    let (mut requests, mut limits) = (given.requests, given.limits);
-    let spool = spool::default_limit(spec.limits.crate_bytes_max).0;
-    for (resource, request, limit) in RESOURCES {
-        let explicit_limit = limits.get(resource).cloned();
-        let limit = if resource == spool::RESOURCE { Some(spool.as_str()) } else { limit };
-        if let (Some(limit), false) = (limit, limits.contains_key(resource)) {
-            // A request above our default limit lifts it: the user asked for the room.
-            let request = requests.get(resource).and_then(|q| quantity::nano(&q.0));
-            let lifted = request.filter(|r| quantity::nano(limit).is_some_and(|l| *r > l)).and(requests.get(resource));
-            limits.insert(resource.into(), lifted.cloned().unwrap_or_else(|| Quantity(limit.into())));
-        }
-        if let (Some(request), false) = (request, requests.contains_key(resource)) {
-            // As Kubernetes does: a limit below our default request lowers it.
-            let limit =
-                explicit_limit.filter(|l| quantity::nano(&l.0).is_some_and(|l| Some(l) < quantity::nano(request)));
-            requests.insert(resource.into(), limit.unwrap_or_else(|| Quantity(request.into())));
-        }
-    }
-    for (field, map) in [("requests", &requests), ("limits", &limits)] {
-        for (resource, amount) in map {
-            if quantity::nano(&amount.0).is_none_or(|n| n < 0) {
-                let message =
-                    format!("resources.{field}.{resource}: {:?} is not a quantity such as 250m or 64Mi", amount.0);
-                problems.push(Problem::new("InvalidSpec", message));
-            }
-        }
-    }
-    problems.extend(spool::problem(&limits, spec.limits.crate_bytes_max));
-    (requests, limits)
 }
 
 fn shrinks(volume: &VolumeStorage, live: &Live) -> Option<Problem> {

@@ -2,7 +2,8 @@
 //!
 //! A change is announced in the head before it is committed, so a read may find the state before it: under the mark of the writer, with a
 //! lower `rev` than was announced. Then it is read again later, until the commit is there or the mark is gone; a writer that died leaves its
-//! mark, so the pauses grow.
+//! mark, so the pauses grow. A change of which its writer sent a notice is read by each search until then, for as long as a writer that lives takes: so a
+//! search misses nothing that was acknowledged before it came.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +19,9 @@ use crate::store::Key;
 /// The pause before a record whose write is under way is read again: doubling between these.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(4);
-/// The same for a record that cannot be read.
+/// For so long each search reads a record again of whose change a notice came.
+const WATCHED: Duration = Duration::from_secs(2);
+/// The pause for a record that cannot be read.
 const PAUSE_DAMAGED: Duration = Duration::from_secs(60);
 /// After so many reads the background leaves a record to the searches: a writer that died asks nothing of an idle process.
 const BACKGROUND_TRIES: u32 = 6;
@@ -81,6 +84,15 @@ struct Pending {
     ticket: u64,
     tries: u32,
     not_before: Duration,
+    /// Until then each search reads it.
+    watched_until: Duration,
+}
+
+impl Pending {
+    /// Whether a search has to read it first.
+    fn is_wanted(&self, now: Duration) -> bool {
+        self.own || self.watched_until > now || self.not_before <= now
+    }
 }
 
 impl Head {
@@ -152,6 +164,12 @@ impl Follow {
         self.pending.entry(name).or_default().own = true;
     }
 
+    /// Another process says that it is about to commit this change, and waits for our answer.
+    pub fn noticed(&mut self, name: Canonical, rev: u64, now: Duration) {
+        self.news(name.clone(), rev);
+        self.pending.entry(name).or_default().watched_until = now + WATCHED;
+    }
+
     /// A record was found with a mark, or damaged.
     pub fn note(&mut self, name: Canonical, rev: u64, seen: Reading, now: Duration) {
         self.news(name.clone(), rev);
@@ -171,13 +189,15 @@ impl Follow {
     /// Whether nothing has to be read before a search, and nothing is announced that is not known.
     pub fn is_current(&self, head: Option<&Head>, now: Duration) -> bool {
         let known = head.is_none_or(|head| head.seq == self.position.seq && head.registry == self.registry);
-        known && self.pending.values().all(|pending| !pending.own && pending.not_before > now)
+        known && self.pending.values().all(|pending| !pending.is_wanted(now))
     }
 
     /// What has to be read now: for a search, or by the background.
     pub fn due(&self, now: Duration, for_search: bool) -> Vec<Due> {
         let wanted = |pending: &Pending| {
-            pending.own || (pending.not_before <= now && (for_search || pending.tries < BACKGROUND_TRIES))
+            pending.own
+                || (for_search && pending.is_wanted(now))
+                || (pending.not_before <= now && pending.tries < BACKGROUND_TRIES)
         };
         let due = |(name, pending): (&Canonical, &Pending)| Due {
             name: name.clone(),
@@ -208,7 +228,9 @@ impl Follow {
                 pending.not_before = now + PAUSE_MAX.min(PAUSE_FIRST * 2u32.saturating_pow(pending.tries));
             }
         }
-        pending.tries += 1;
+        if pending.watched_until <= now {
+            pending.tries += 1;
+        }
     }
 
     /// How many records have to be read again.
@@ -253,6 +275,28 @@ mod tests {
 
     fn names(due: &[Due]) -> Vec<&str> {
         due.iter().map(|due| due.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_change_of_which_a_notice_came_is_read_by_each_search_until_it_is_committed() {
+        let (mut follow, under_way) = (Follow::default(), Reading::State { rev: 1, marked: true });
+        follow.noticed(name("a"), 2, NOW);
+        for _ in 0..20 {
+            assert!(!follow.is_current(None, NOW));
+            let due = follow.due(NOW, true);
+            assert_eq!(names(&due), ["a"]);
+            follow.read(&due[0], under_way, NOW);
+            assert_eq!(follow.due(NOW, false), [], "the background waits for a moment");
+        }
+        // Its writer has died: the usual pauses.
+        let late = NOW + WATCHED;
+        let due = follow.due(late, true);
+        follow.read(&due[0], under_way, late);
+        assert!(follow.is_current(None, late) && follow.pending() == 1);
+        follow.noticed(name("a"), 2, late);
+        let due = follow.due(late, true);
+        follow.read(&due[0], Reading::State { rev: 2, marked: false }, late);
+        assert!(follow.is_current(None, late) && follow.pending() == 0);
     }
 
     #[test]

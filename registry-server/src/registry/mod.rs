@@ -196,6 +196,8 @@ impl Registry {
 
     /// Applies a notice from another replica; the acknowledgement, if it is for this one.
     pub async fn notice(&self, notice: &Notice) -> Option<Ack> {
+        // Before the answer: after it the change may be committed, and then a search here has to show it.
+        self.note_notice(notice);
         self.replica.notice(notice)
     }
 

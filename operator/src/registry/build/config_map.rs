@@ -6,13 +6,14 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use serde::Serialize;
 
 use super::metadata;
-use super::pod::{CA_FILE, CREDENTIALS_DIRECTORY, DATA_DIRECTORY, INTERNAL_DIRECTORY, SPOOL_DIRECTORY};
+use super::pod::{
+    CA_FILE, CACHE_DIRECTORY, CREDENTIALS_DIRECTORY, DATA_DIRECTORY, INTERNAL_DIRECTORY, SPOOL_DIRECTORY,
+};
 use crate::crd::registry::Visibility;
 use crate::names::{ChildNames, INTERNAL_PORT, PUBLIC_PORT, internal_dns_names};
 use crate::registry::internal::{ADMIN_TOKEN, CERTIFICATE, PEER_TOKEN, PRIVATE_KEY, TRUSTED};
-use crate::registry::memory::{self, Shares};
-use crate::registry::spool;
 use crate::registry::validate::{DRAIN_SECONDS, Storage, ValidatedRegistry};
+use crate::registry::{disk_cache, memory, spool};
 
 /// Key of the ConfigMap, and name of the file in the pod.
 pub(super) const FILE: &str = "registry.toml";
@@ -106,8 +107,14 @@ struct Access {
 
 #[derive(Serialize)]
 struct Cache {
-    index_bytes: i64,
-    download_bytes: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index_bytes: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    download_bytes: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk_bytes: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -131,6 +138,16 @@ struct Limits {
 #[derive(Serialize)]
 struct Log {
     format: &'static str,
+}
+
+fn cache(registry: &ValidatedRegistry) -> Option<Cache> {
+    let (memory, disk) = (memory::shares(&registry.limits), &registry.disk_cache);
+    (memory.is_some() || disk.is_some()).then(|| Cache {
+        index_bytes: memory.map(|shares| shares.index_bytes),
+        download_bytes: memory.map(|shares| shares.download_bytes),
+        directory: disk.as_ref().map(|_| CACHE_DIRECTORY),
+        disk_bytes: disk.as_ref().and_then(disk_cache::bytes_max),
+    })
 }
 
 impl Config {
@@ -174,8 +191,7 @@ impl Config {
                     Visibility::Public => "public",
                 },
             },
-            cache: memory::shares(&registry.limits)
-                .map(|Shares { index_bytes, download_bytes }| Cache { index_bytes, download_bytes }),
+            cache: cache(registry),
             limits: Limits {
                 crate_bytes_max: limits.crate_bytes_max,
                 unpacked_bytes_max: limits.unpacked_bytes_max,

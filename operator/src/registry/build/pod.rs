@@ -16,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::config_map::FILE;
 use super::service_account;
 use crate::names::{ChildNames, INTERNAL_PORT, PUBLIC_PORT, selector};
-use crate::registry::spool;
 use crate::registry::validate::{DRAIN_SECONDS, Storage, ValidatedRegistry};
+use crate::registry::{disk_cache, spool};
 
 /// Directory of the configuration file.
 const CONFIG_DIRECTORY: &str = "/etc/supercargo";
@@ -33,6 +33,8 @@ pub(super) const CA_FILE: &str = "/etc/supercargo/s3-ca/ca.crt";
 pub(super) const DATA_DIRECTORY: &str = "/var/lib/supercargo";
 /// Uploads wait here while they are checked.
 pub(super) const SPOOL_DIRECTORY: &str = "/tmp";
+/// Where crate files are kept on the node's disk.
+pub(super) const CACHE_DIRECTORY: &str = "/var/cache/supercargo";
 
 /// Name of the container.
 pub(super) const CONTAINER: &str = "registry";
@@ -45,7 +47,12 @@ const KILL_MARGIN_SECONDS: i64 = 10;
 
 pub(super) fn build(registry: &ValidatedRegistry) -> PodSpec {
     let names = ChildNames::of(&registry.name);
-    let mounts = mounts(registry, &registry.limits);
+    let mut mounts = mounts(registry, &registry.limits);
+    if let Some(size) = &registry.disk_cache {
+        let source = EmptyDirVolumeSource { medium: None, size_limit: Some(size.clone()) };
+        let volume = Volume { empty_dir: Some(source), ..named("cache") };
+        mounts.push((volume, VolumeMount { read_only: None, ..read_only("cache", CACHE_DIRECTORY) }));
+    }
     let account = service_account::given_name(registry);
     PodSpec {
         service_account_name: Some(account.unwrap_or(names.main()).to_owned()),
@@ -124,7 +131,10 @@ fn container(registry: &ValidatedRegistry, mounts: Vec<VolumeMount>) -> Containe
         ports: Some(vec![port("http", PUBLIC_PORT), port("internal", INTERNAL_PORT)]),
         resources: Some(ResourceRequirements {
             requests: Some(registry.requests.clone()),
-            limits: Some(registry.limits.clone()),
+            limits: Some(match &registry.disk_cache {
+                Some(size) => disk_cache::with_room(&registry.limits, size),
+                None => registry.limits.clone(),
+            }),
             claims: None,
         }),
         // Alive is not ready: a store that is away makes every replica unready, and restarting them would mend nothing.
