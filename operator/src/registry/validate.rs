@@ -226,36 +226,39 @@ fn spec_problems(name: &str, spec: &CargoRegistrySpec) -> Vec<Problem> {
         );
     }
     refuse_if(spec.replicas.is_some_and(|n| n < 0), "replicas cannot be negative");
-    if let Some(s3) = &storage.s3 {
-        refuse_if(
-            s3.credentials_secret_ref.is_some() && s3.service_account_name.is_some(),
-            "set at most one of storage.s3.credentialsSecretRef and storage.s3.serviceAccountName",
-        );
-        refuse_if(
-            s3.ca_bundle.as_ref().is_some_and(|CaBundle { secret_key_ref, config_map_key_ref }| {
-                secret_key_ref.is_some() == config_map_key_ref.is_some()
-            }),
-            "set exactly one of caBundle.secretKeyRef and caBundle.configMapKeyRef",
-        );
-        refuse_if(
-            s3.endpoint.as_deref().is_some_and(|url| !is_base_url(url)),
-            "storage.s3.endpoint is http:// or https:// with a host, without a trailing slash",
-        );
-        refuse_if(
-            s3.public_endpoint.as_deref().is_some_and(|url| !is_base_url(url)),
-            "storage.s3.publicEndpoint is http:// or https:// with a host, without a trailing slash",
-        );
-        let at_our_host = |url: &str| spec.expose.url.as_deref().is_some_and(|own| authority(own) == authority(url));
-        refuse_if(
-            s3.public_endpoint.as_deref().is_some_and(at_our_host),
-            "storage.s3.publicEndpoint has the host and port of expose.url: Cargo would send its token there, which S3 refuses",
-        );
-    }
     refuse_if(
         spec.expose.url.as_deref().is_some_and(|url| !is_base_url(url)),
         "expose.url is http:// or https:// with a host, without a user, a query or a trailing slash",
     );
+    problems.extend(storage.s3.iter().flat_map(|s3| s3_problems(s3, spec.expose.url.as_deref())));
     problems
+}
+
+/// `own_url`: where clients reach the registry.
+fn s3_problems(s3: &S3Storage, own_url: Option<&str>) -> impl Iterator<Item = Problem> {
+    let is_bad = |url: &Option<String>| url.as_deref().is_some_and(|url| !is_base_url(url));
+    let is_ours = |url: &str| own_url.is_some_and(|own| authority(own) == authority(url));
+    let ambiguous = |bundle: &CaBundle| bundle.secret_key_ref.is_some() == bundle.config_map_key_ref.is_some();
+    let rules = [
+        (
+            s3.credentials_secret_ref.is_some() && s3.service_account_name.is_some(),
+            "set at most one of storage.s3.credentialsSecretRef and storage.s3.serviceAccountName",
+        ),
+        (
+            s3.ca_bundle.as_ref().is_some_and(ambiguous),
+            "set exactly one of caBundle.secretKeyRef and caBundle.configMapKeyRef",
+        ),
+        (is_bad(&s3.endpoint), "storage.s3.endpoint is http:// or https:// with a host, without a trailing slash"),
+        (
+            is_bad(&s3.public_endpoint),
+            "storage.s3.publicEndpoint is http:// or https:// with a host, without a trailing slash",
+        ),
+        (
+            s3.public_endpoint.as_deref().is_some_and(is_ours),
+            "storage.s3.publicEndpoint has the host and port of expose.url: Cargo would send its token there, which S3 refuses",
+        ),
+    ];
+    rules.into_iter().filter(|(broken, _)| *broken).map(|(_, message)| Problem::new("InvalidSpec", message))
 }
 
 /// Host and port of a URL.
