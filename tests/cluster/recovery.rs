@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use supercargo_tests::{
     cargo::Toolchain,
@@ -75,6 +76,7 @@ async fn publish_survives_secret_rotation() -> Result<()> {
         let mut wave = Wave::start(&subject, "rotated", 30);
         wave.reaches(5).await?;
 
+        let old_pods = running.pods().await?;
         let new = Account::create(&store, &format!("{}-new", namespace.name())).await?;
         let template = "/spec/template/metadata/annotations/supercargo.dev~1s3-credentials-hash";
         let hash = |object: &Value| object.pointer(template).cloned();
@@ -85,6 +87,10 @@ async fn publish_survives_secret_rotation() -> Result<()> {
             .wait("Deployment", "company", "the new credentials roll out", PATIENCE, |object| hash(object) != before)
             .await?;
         running.rolled_out(2).await?;
+        // They serve with the old credentials until they end.
+        for pod in old_pods {
+            namespace.wait("Pod", &pod.name_any(), "it is gone", PATIENCE, Value::is_null).await?;
+        }
         old.delete(&store).await?;
 
         let ledger = wave.finish().await?;
