@@ -1,7 +1,7 @@
 //! One Cargo registry over a [`Store`]: publish, yank, owners, index, downloads, search, tokens. No HTTP here.
 //!
-//! - `documents`: crate and token records, read from memory or from the store. `known`: the forms in which they are kept in memory. `files`: the same for
-//!   the bytes of crates; `disk`: those on a disk; `blob`: where they are in the store.
+//! - `documents`: crate and token records, read from memory or from the store. `known`: the forms in which they are kept in memory; `recent`: the last ones,
+//!   whole. `files`: the same for the bytes of crates; `disk`: those on a disk; `blob`: where they are in the store.
 //! - [`commit`]: the one loop that changes anything; everything that writes a record or a token goes through it. `steps`: one attempt of it.
 //! - `publish`, `yank`, `owners`, `tokens`, `tombstones`: one closure each over the state that it replaces.
 //! - `downloads`: counts them.
