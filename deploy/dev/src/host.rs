@@ -1,5 +1,6 @@
 //! The machine: who we are on it, and what has to be installed.
 
+pub mod disk;
 pub mod packages;
 
 use anyhow::{Result, bail};

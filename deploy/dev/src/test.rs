@@ -11,13 +11,18 @@ mod report;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::check::Bench;
+use crate::host::disk;
 use crate::progress::say;
 use background::Background;
 use checks::Check;
 use report::{Outcome, Report};
+
+/// What is compiled, in gigabytes: everything, the second time what changed.
+const COLD_GIGABYTES: u64 = 10;
+const WARM_GIGABYTES: u64 = 2;
 
 /// Check everything: format, lints, tests, charts, and the whole on a real cluster with real Cargo and real S3
 ///
@@ -45,6 +50,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if args.list {
         return list().await;
     }
+    require_room(args.words.is_empty())?;
     let plan = plan(&args.words).await?;
     let bench = Bench::new()?;
     let mut background = Background::start(&plan.iter().map(|(check, _)| *check).collect::<Vec<_>>())?;
@@ -60,6 +66,15 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     }
     report.print(bench.logs());
     Ok(if report.all_hold() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A whole run from nothing fills some gigabytes with what it compiles.
+fn require_room(is_whole: bool) -> Result<()> {
+    let program = std::env::current_exe().context("finding our own program")?;
+    let folder = program.parent().context("our own program is in no folder")?;
+    let is_built = folder.join("libsupercargo_registry.rlib").exists();
+    let gigabytes = if is_built || !is_whole { WARM_GIGABYTES } else { COLD_GIGABYTES };
+    disk::require_free(folder, gigabytes, "`cargo dev test`")
 }
 
 /// The steps to run, each with the tests of it to run (all if none are named).
