@@ -353,3 +353,30 @@ async fn what_one_member_acknowledged_a_search_on_every_other_finds() {
         }
     }
 }
+
+/// While one replica is silent a change takes a lease, and others search all the time.
+#[tokio::test(start_paused = true)]
+async fn a_search_finds_what_was_acknowledged_however_long_its_writer_waited() {
+    let bench = Bench::new().await;
+    let (a, b, c) = (bench.replica("a").await, bench.replica("b").await, bench.replica("c").await);
+    publish(&a, &bench.ann, "krate", "1.0.0").await.unwrap();
+    let query = Query::new("krate", None, 1, 100).unwrap();
+    for replica in [&b, &c] {
+        assert_eq!(replica.search(&bench.ann, &query).await.unwrap().total, 1);
+    }
+    bench.room.deafen("c");
+    let writer = tokio::spawn({
+        let (a, ann) = (a.clone(), bench.ann.clone());
+        async move { publish(&a, &ann, "krate-two", "1.0.0").await }
+    });
+    let began = Instant::now();
+    while !writer.is_finished() {
+        b.search(&bench.ann, &query).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    writer.await.unwrap().unwrap();
+    assert!(began.elapsed() > LEASE, "{:?}: the writer waited for the silent one", began.elapsed());
+    for (who, replica) in [("b", &b), ("c", &c)] {
+        assert_eq!(replica.search(&bench.ann, &query).await.unwrap().total, 2, "on {who}");
+    }
+}

@@ -1,9 +1,8 @@
 //! Which crate records have to be read again. Time is an argument, on the process's own clock.
 //!
 //! A change is announced in the head before it is committed, so a read may find the state before it: under the mark of the writer, with a
-//! lower `rev` than was announced. Then it is read again later, until the commit is there or the mark is gone; a writer that died leaves its
-//! mark, so the pauses grow. A change of which its writer sent a notice is read by each search until then, for as long as a writer that lives takes: so a
-//! search misses nothing that was acknowledged before it came.
+//! lower `rev` than was announced. Then each search reads it again, and the background after a pause, until the commit is there or the mark is gone: so a search
+//! misses nothing that was acknowledged before it came, however long its writer took. A writer that died leaves its mark, which is swept after a while.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,12 +15,10 @@ use crate::krate::record::OpId;
 use crate::replicas::head::Head;
 use crate::store::Key;
 
-/// The pause before a record whose write is under way is read again: doubling between these.
+/// The pause before the background reads a record again whose write is under way: doubling between these.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(4);
-/// For so long each search reads a record again of whose change a notice came.
-const WATCHED: Duration = Duration::from_secs(2);
-/// The pause for a record that cannot be read.
+/// The pause for a record that cannot be read, for searches too.
 const PAUSE_DAMAGED: Duration = Duration::from_secs(60);
 /// After so many reads the background leaves a record to the searches: a writer that died asks nothing of an idle process.
 const BACKGROUND_TRIES: u32 = 6;
@@ -83,15 +80,16 @@ struct Pending {
     /// Of the last news: a read that began before it proves nothing.
     ticket: u64,
     tries: u32,
+    /// The background waits until then.
     not_before: Duration,
-    /// Until then each search reads it.
-    watched_until: Duration,
+    /// It was damaged: searches leave it out until then.
+    damaged_until: Duration,
 }
 
 impl Pending {
     /// Whether a search has to read it first.
     fn is_wanted(&self, now: Duration) -> bool {
-        self.own || self.watched_until > now || self.not_before <= now
+        self.own || self.damaged_until <= now
     }
 }
 
@@ -165,9 +163,8 @@ impl Follow {
     }
 
     /// Another process says that it is about to commit this change, and waits for our answer.
-    pub fn noticed(&mut self, name: Canonical, rev: u64, now: Duration) {
-        self.news(name.clone(), rev);
-        self.pending.entry(name).or_default().watched_until = now + WATCHED;
+    pub fn noticed(&mut self, name: Canonical, rev: u64) {
+        self.news(name, rev);
     }
 
     /// A record was found with a mark, or damaged.
@@ -184,6 +181,7 @@ impl Follow {
         pending.ticket = self.tickets;
         pending.tries = 0;
         pending.not_before = Duration::ZERO;
+        pending.damaged_until = Duration::ZERO;
     }
 
     /// Whether nothing has to be read before a search, and nothing is announced that is not known.
@@ -221,16 +219,15 @@ impl Follow {
             }
             Reading::Damaged => {
                 pending.own = false;
-                pending.not_before = now + PAUSE_DAMAGED;
+                pending.damaged_until = now + PAUSE_DAMAGED;
+                pending.not_before = pending.damaged_until;
             }
             Reading::State { .. } | Reading::Unknown => {
                 pending.own &= seen == Reading::Unknown;
                 pending.not_before = now + PAUSE_MAX.min(PAUSE_FIRST * 2u32.saturating_pow(pending.tries));
             }
         }
-        if pending.watched_until <= now {
-            pending.tries += 1;
-        }
+        pending.tries += 1;
     }
 
     /// How many records have to be read again.
@@ -278,42 +275,27 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_which_a_notice_came_is_read_by_each_search_until_it_is_committed() {
-        let (mut follow, under_way) = (Follow::default(), Reading::State { rev: 1, marked: true });
-        follow.noticed(name("a"), 2, NOW);
-        for _ in 0..20 {
-            assert!(!follow.is_current(None, NOW));
-            let due = follow.due(NOW, true);
-            assert_eq!(names(&due), ["a"]);
-            follow.read(&due[0], under_way, NOW);
-            assert_eq!(follow.due(NOW, false), [], "the background waits for a moment");
-        }
-        // Its writer has died: the usual pauses.
-        let late = NOW + WATCHED;
-        let due = follow.due(late, true);
-        follow.read(&due[0], under_way, late);
-        assert!(follow.is_current(None, late) && follow.pending() == 1);
-        follow.noticed(name("a"), 2, late);
-        let due = follow.due(late, true);
-        follow.read(&due[0], Reading::State { rev: 2, marked: false }, late);
-        assert!(follow.is_current(None, late) && follow.pending() == 0);
-    }
-
-    #[test]
-    fn a_change_is_read_until_it_is_committed() {
+    fn a_change_is_read_by_each_search_until_it_is_committed() {
         let (mut follow, mut head) = (Follow::default(), Announcer::new("r"));
         follow.observe(None).expect("nothing yet");
         follow.observe(Some(head.announce("a", 5))).expect("no gap");
-        assert!(!follow.is_current(Some(&head.0), NOW));
-        let due = follow.due(NOW, true);
-        assert_eq!((names(&due), due[0].rev), (vec!["a"], 5));
-        follow.read(&due[0], Reading::State { rev: 4, marked: true }, NOW);
-        assert!(follow.is_current(Some(&head.0), NOW), "a writer at work does not hold up a search");
-        assert_eq!(follow.open(), [("a".to_owned(), 5)]);
-        let later = NOW + PAUSE_MAX;
-        let due = follow.due(later, true);
-        follow.read(&due[0], Reading::State { rev: 5, marked: true }, later);
-        assert_eq!(follow.open(), []);
+        let mut now = NOW;
+        for _ in 0..100 {
+            assert!(!follow.is_current(Some(&head.0), now));
+            let due = follow.due(now, true);
+            assert_eq!((names(&due), due[0].rev), (vec!["a"], 5));
+            follow.read(&due[0], Reading::State { rev: 4, marked: true }, now);
+            assert_eq!(follow.due(now, false), [], "the background waits for a moment");
+            assert_eq!(follow.open(), [("a".to_owned(), 5)]);
+            now += Duration::from_secs(1);
+        }
+        // A notice says the same, and the head may come later.
+        follow.noticed(name("b"), 2);
+        let due = follow.due(now, true);
+        assert_eq!(names(&due), ["a", "b"]);
+        follow.read(&due[0], Reading::State { rev: 5, marked: true }, now);
+        follow.read(&due[1], Reading::State { rev: 2, marked: false }, now);
+        assert!(follow.is_current(Some(&head.0), now) && follow.pending() == 0);
     }
 
     #[test]
@@ -343,7 +325,7 @@ mod tests {
         let due = follow.due(NOW, true);
         follow.read(&due[0], Reading::Unknown, NOW);
         assert!(!follow.is_current(None, NOW) && follow.due(NOW, true)[0].own, "still");
-        follow.read(&due[0], Reading::State { rev: 9, marked: true }, NOW);
+        follow.read(&due[0], Reading::State { rev: 9, marked: false }, NOW);
         assert!(follow.is_current(None, NOW));
     }
 

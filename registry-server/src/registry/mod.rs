@@ -196,9 +196,11 @@ impl Registry {
 
     /// Applies a notice from another replica; the acknowledgement, if it is for this one.
     pub async fn notice(&self, notice: &Notice) -> Option<Ack> {
-        // Before the answer: after it the change may be committed, and then a search here has to show it.
+        let ack = self.replica.notice(notice);
+        // After memory has forgotten the record: whoever reads it for a search must find the mark. Before the answer: after it the change may be
+        // committed, and then a search here has to show it.
         self.note_notice(notice);
-        self.replica.notice(notice)
+        ack
     }
 
     /// How this registry stands among the others.

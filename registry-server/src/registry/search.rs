@@ -4,8 +4,8 @@
 //! those of this process (`refresh`), and is written to the store again when enough has changed (`compact`). A process that is alone
 //! over its store keeps no catalog there: its records are next to it.
 //!
-//! A search on a member shows every change that was acknowledged before it came: this process knows its own, and of those of others a notice comes before
-//! the commit. Without a lease the head is asked for first. Searches that come while records are read share that; it goes on when its client goes away. One damaged record harms nobody
+//! A search shows every change that was acknowledged before it came: this process knows its own, and of those of others a notice comes before
+//! the commit, or the lease ends, and without a lease the head is asked for first. Searches that come while records are read share that; it goes on when its client goes away. One damaged record harms nobody
 //! else: search leaves it out, and looks again after a minute.
 
 mod compact;
@@ -133,12 +133,12 @@ impl Registry {
         last.as_ref().map_or(Ok(()), |last| last.result.clone())
     }
 
-    /// Another process is about to commit a change.
+    /// Another process is about to commit a change. To be called when memory has forgotten the record, and before the answer.
     pub(super) fn note_notice(&self, notice: &Notice) {
         if let Some(Key::Crate(name)) = Key::parse(&notice.key)
             && let Some(name) = Canonical::parse(name.as_str())
         {
-            self.search.state().follow.noticed(name, notice.rev, self.replica.time().now());
+            self.search.state().follow.noticed(name, notice.rev);
         }
     }
 
