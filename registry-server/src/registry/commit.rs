@@ -18,6 +18,7 @@
 //! applied at most once; no path deletes. Assumes: documents contain their operation, so no two states have the same bytes.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use super::{Registry, RegistryError};
 use crate::ambient::Entropy;
 use crate::krate::record::OpId;
 use crate::metrics;
-use crate::store::{Etag, Key, StoreError};
+use crate::store::{Body, Cond, Etag, Key, Store, StoreError};
 
 /// How often a change is tried. With the pauses below about four seconds, well within Cargo's patience.
 pub(super) const ATTEMPTS_MAX: u32 = 12;
@@ -63,6 +64,38 @@ pub(super) struct Commit<'a> {
     pub(super) shown: Shown,
     /// After this moment of the replica's clock nothing is committed any more: what the change names may be gone.
     pub(super) not_after: Option<Duration>,
+    /// What the document will name.
+    pub(super) needs: Option<&'a Needed>,
+}
+
+/// An object that a document names: it is in the store before the document is.
+pub(super) struct Needed {
+    key: Key,
+    body: Body,
+    stored: AtomicBool,
+}
+
+impl Needed {
+    pub(super) fn new(key: Key, body: Body) -> Self {
+        Self { key, body, stored: AtomicBool::new(false) }
+    }
+
+    /// Key and bytes, unless they are known to be in the store.
+    pub(super) fn missing(&self) -> Option<(&Key, Body)> {
+        (!self.stored.load(Ordering::Relaxed)).then(|| (&self.key, self.body.clone()))
+    }
+
+    pub(super) fn note_stored(&self) {
+        self.stored.store(true, Ordering::Relaxed);
+    }
+
+    /// Stores it, unless it is there.
+    pub(super) async fn store(&self, store: &dyn Store) -> Result<(), RegistryError> {
+        let Some((key, body)) = self.missing() else { return Ok(()) };
+        store.put(key, body, Cond::Any).await.unconditional(key)?;
+        self.note_stored();
+        Ok(())
+    }
 }
 
 /// Which states a closure is shown.

@@ -95,6 +95,7 @@ impl Registry {
             op: &op,
             shown: Shown::All,
             not_after: None,
+            needs: None,
         };
         self.commit(commit, None, |state: Option<&D>| {
             let marked = state.filter(|state| state.mark() == Some(mark));

@@ -13,6 +13,17 @@ use crate::store::{Body, Cond, Cursor, Etag, Get, Key, Page, Part, Past, Prefix,
 /// Passes every call on, and tells the metrics how it went. A get is timed to its head, not to the end of its body.
 pub(super) struct Metered(pub(super) Arc<dyn Store>);
 
+fn outcome(put: &Put) -> &'static str {
+    match put {
+        Put::Stored(_) => "stored",
+        Put::Refused(Refused::Precondition) => "precondition",
+        Put::Refused(Refused::Conflict) => "conflict",
+        Put::Refused(Refused::Missing) => "missing",
+        Put::NotSent(error) => error.kind().label(),
+        Put::Unknown(_) => "unknown",
+    }
+}
+
 #[async_trait]
 impl Store for Metered {
     async fn get(&self, key: &Key, if_none_match: Option<&Etag>) -> Result<Get, StoreError> {
@@ -43,15 +54,15 @@ impl Store for Metered {
     async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
         let begun = Instant::now();
         let put = self.0.put(key, body, cond).await;
-        let outcome = match &put {
-            Put::Stored(_) => "stored",
-            Put::Refused(Refused::Precondition) => "precondition",
-            Put::Refused(Refused::Conflict) => "conflict",
-            Put::Refused(Refused::Missing) => "missing",
-            Put::NotSent(error) => error.kind().label(),
-            Put::Unknown(_) => "unknown",
-        };
-        metrics::store_call("put", outcome, begun.elapsed());
+        metrics::store_call("put", outcome(&put), begun.elapsed());
+        put
+    }
+
+    async fn put_after(&self, first: (&Key, Body), then: (&Key, Body), cond: Cond) -> Result<Put, StoreError> {
+        let begun = Instant::now();
+        let put = self.0.put_after(first, then, cond).await;
+        // One call: nobody can say how long each of the two took.
+        metrics::store_call("put", put.as_ref().map_or_else(|error| error.kind().label(), outcome), begun.elapsed());
         put
     }
 

@@ -67,6 +67,7 @@ impl Registry {
             op: &change.op,
             shown: Shown::Committed,
             not_after: None,
+            needs: None,
         };
         self.commit(commit, None, |record: Option<&Record>| {
             let mut record = self.authorise_existing(principal, Action::ChangeOwners, name, record)?.clone();

@@ -6,14 +6,14 @@ use std::time::Duration;
 use std::borrow::Cow;
 
 use super::authorise::actor;
-use super::commit::{Commit, Decision, Shown};
+use super::commit::{Commit, Decision, Needed, Shown};
 use super::documents::Versioned;
 use super::{Registry, RegistryError};
 use crate::access::{Action, Principal};
 use crate::krate::record::{Change, NewVersion, Outcome, WriteError};
 use crate::krate::{Cksum, CrateName, Owner, Record, Release};
 use crate::replicas::Mutant;
-use crate::store::{Body, Cond, Key, Put, Sha256Digest};
+use crate::store::{Body, Key, Sha256Digest};
 
 /// How long a publish may take from the first byte that it stores to its commit. The garbage collection relies on it: a file that nothing names
 /// may be deleted after two days, and must not be named after that.
@@ -82,9 +82,11 @@ impl Registry {
             return Ok(Published { warnings: release.warnings().to_vec() });
         }
         let not_after = Some(self.replica.time().now() + LASTS_MAX);
-        let late = self.replica.rules().broken(Mutant::BlobAfterRecord).then(|| body.clone());
-        if late.is_none() {
-            self.store_blob(&blob, body).await?;
+        let needed = Needed::new(blob, body);
+        let late = self.replica.rules().broken(Mutant::BlobAfterRecord);
+        // Alone, bytes and record go to the disk together. Among replicas a slow upload is not what others wait for in their turn.
+        if !late && !self.replica.is_alone() {
+            needed.store(&*self.store).await?;
         }
         let what = format!("the crate `{}`", release.name());
         let commit = Commit {
@@ -94,23 +96,13 @@ impl Registry {
             op: &change.op,
             shown: Shown::Committed,
             not_after,
+            needs: (!late).then_some(&needed),
         };
         let published = self.commit(commit, Some(state), decide).await?;
-        if let Some(body) = late {
-            self.store_blob(&blob, body).await?;
+        if late {
+            needed.store(&*self.store).await?;
         }
         Ok(published)
-    }
-
-    async fn store_blob(&self, blob: &Key, body: Body) -> Result<(), RegistryError> {
-        match self.store.put(blob, body, Cond::Any).await {
-            Put::Stored(_) => Ok(()),
-            Put::NotSent(error) | Put::Unknown(error) => Err(error.into()),
-            Put::Refused(refused) => Err(RegistryError::Internal {
-                text: "the crate could not be stored",
-                reason: format!("{blob}: {refused:?} without a condition"),
-            }),
-        }
     }
 
     /// The record that a version is added to, if the caller may.

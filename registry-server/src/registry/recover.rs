@@ -38,6 +38,7 @@ impl Registry {
             op: &change.op,
             shown: Shown::All,
             not_after: None,
+            needs: None,
         };
         let Some(damaged) = damaged else {
             return self
@@ -71,6 +72,7 @@ impl Registry {
             op: &op,
             shown: Shown::Committed,
             not_after: None,
+            needs: None,
         };
         self.commit(commit, None, |state: Option<&Record>| {
             Ok(match state.filter(|state| state.rev() < announced) {

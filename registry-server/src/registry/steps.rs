@@ -31,6 +31,11 @@ impl Registry {
         if self.replica.is_alone() {
             return self.replace_alone(commit, stored.map(|stored| &stored.etag), document).await;
         }
+        if let Some(needed) = commit.needs
+            && let Err(error) = needed.store(&*self.store).await
+        {
+            return Step::Failed(error);
+        }
         // What the head was when we began; only the test of a broken rule uses it.
         let before = self.replica.newest();
         let mark = self.new_op();
@@ -63,7 +68,13 @@ impl Registry {
             return Step::Failed(late);
         }
         let bytes = document.encode();
-        let put = self.put(commit, &bytes, cond).await;
+        let put = match self.put_with_needed(commit, &bytes, cond).await {
+            Ok(put) => put,
+            Err(error) => {
+                self.replica.release(&commit.key);
+                return Step::Failed(error.into());
+            }
+        };
         // What is unknown may land at any time, until another change of this record has.
         if !matches!(put, Put::Unknown(_)) {
             self.replica.release(&commit.key);
@@ -198,8 +209,24 @@ impl Registry {
         })
     }
 
+    /// Puts the document, and what it names before it if that is not in the store. An error: that could not be stored.
+    async fn put_with_needed(&self, commit: &Commit<'_>, bytes: &Bytes, cond: Cond) -> Result<Put, StoreError> {
+        let Some((needed, first)) = commit.needs.and_then(|needed| Some((needed, needed.missing()?))) else {
+            return Ok(self.put(commit, bytes, cond).await);
+        };
+        let then = (&commit.key, Body::Bytes(bytes.clone()));
+        let put = self.tell_put(commit, self.store.put_after(first, then, cond).await?);
+        if !matches!(put, Put::Unknown(_)) {
+            needed.note_stored();
+        }
+        Ok(put)
+    }
+
     async fn put(&self, commit: &Commit<'_>, bytes: &Bytes, cond: Cond) -> Put {
-        let put = self.store.put(&commit.key, Body::Bytes(bytes.clone()), cond).await;
+        self.tell_put(commit, self.store.put(&commit.key, Body::Bytes(bytes.clone()), cond).await)
+    }
+
+    fn tell_put(&self, commit: &Commit<'_>, put: Put) -> Put {
         let outcome = put.label();
         metrics::commit_attempt(commit.operation, outcome);
         if let Put::NotSent(error) | Put::Unknown(error) = &put {

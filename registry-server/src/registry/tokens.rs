@@ -117,6 +117,7 @@ impl Registry {
             op: &op,
             shown: Shown::Committed,
             not_after: None,
+            needs: None,
         };
         self.commit(commit, None, |state: Option<&TokenRecord>| {
             let Some(state) = state else {
@@ -146,6 +147,7 @@ impl Registry {
             op: &op,
             shown: Shown::Committed,
             not_after: None,
+            needs: None,
         };
         self.commit(commit, None, |state: Option<&TokenRecord>| {
             let Some(state) = state else { return Ok(Decision::Keep(())) };

@@ -64,8 +64,15 @@ impl Registry {
         self.check_ready()?;
         let change = Change { op: self.new_op(), actor: administrator(), at: self.clock.now() };
         let what = format!("the crate `{name}`");
-        let commit =
-            Commit { key: self.key(name), operation, what, op: &change.op, shown: Shown::Committed, not_after: None };
+        let commit = Commit {
+            key: self.key(name),
+            operation,
+            what,
+            op: &change.op,
+            shown: Shown::Committed,
+            not_after: None,
+            needs: None,
+        };
         self.commit(commit, None, |record: Option<&Record>| {
             let Some(mut record) = record.filter(|record| !record.is_vacant()).cloned() else {
                 return Err(absent(name.as_str()));

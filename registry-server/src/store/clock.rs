@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Body, Cond, Key, Prefix, Put, Store, StoreError, StoreErrorKind, Ulid, list_all};
+use super::{Body, Cond, Key, Prefix, Store, StoreError, StoreErrorKind, Ulid, list_all};
 
 /// The time by the store's own clock: that of an object which this call creates below `v1/probe/{run}/`, and deletes.
 ///
@@ -10,13 +10,7 @@ use super::{Body, Cond, Key, Prefix, Put, Store, StoreError, StoreErrorKind, Uli
 /// The store fails.
 pub async fn now(store: &dyn Store, run: Ulid) -> Result<Timestamp, StoreError> {
     let key = Key::probe(run, "clock").expect("a probe's name");
-    match store.put(&key, Body::Bytes(run.to_string().into()), Cond::Any).await {
-        Put::Stored(_) => {}
-        Put::NotSent(error) | Put::Unknown(error) => return Err(error),
-        Put::Refused(refused) => {
-            return Err(StoreError::new(StoreErrorKind::Rejected, format!("{key}: {refused:?} without a condition")));
-        }
-    }
+    store.put(&key, Body::Bytes(run.to_string().into()), Cond::Any).await.unconditional(&key)?;
     let listed = list_all(store, &Prefix::Probe(run)).await;
     // What stays is swept as every old probe is.
     drop(store.delete(&key).await);

@@ -58,6 +58,7 @@ impl MemoryStore {
     }
 
     /// An empty store that keeps every state of every object, as a bucket with versioning does.
+    #[cfg(feature = "test-support")]
     pub fn with_history() -> Self {
         let store = Self::default();
         store.lock().past = Some(BTreeMap::new());
@@ -65,6 +66,7 @@ impl MemoryStore {
     }
 
     /// Forgets the `count` newest states before the current one, as somebody does who deletes versions.
+    #[cfg(feature = "test-support")]
     pub fn forget_newest(&self, key: &Key, count: usize) {
         let mut objects = self.lock();
         let states = objects.past.as_mut().and_then(|past| past.get_mut(&key.to_string()));

@@ -85,6 +85,18 @@ pub trait Store: Send + Sync + 'static {
     /// Stores an object whole, if `cond` holds. Conditional puts are sent once: see [`Put`].
     async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put;
 
+    /// Stores `first` without a condition, and then the second object, if `cond` holds: at no time, not even after a power cut, the second
+    /// is there without the first.
+    ///
+    /// # Errors
+    /// The first could not be stored; the second was not sent, and will not be. Otherwise the [`Put`] tells of the second, and the first is
+    /// stored, but for `Unknown`, which may be about both.
+    async fn put_after(&self, first: (&Key, Body), then: (&Key, Body), cond: Cond) -> Result<Put, StoreError> {
+        // A store that can do better than one after the other says how.
+        self.put(first.0, first.1, Cond::Any).await.unconditional(first.0)?;
+        Ok(self.put(then.0, then.1, cond).await)
+    }
+
     /// One page of the objects below `prefix`, in the byte order of their keys, after `after` (from the start if `None`).
     async fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError>;
 
@@ -164,6 +176,21 @@ pub enum Put {
 }
 
 impl Put {
+    /// How a put without a condition ended, which may be repeated: stored, or perhaps not.
+    ///
+    /// # Errors
+    /// It is not known to be stored.
+    pub fn unconditional(self, key: &Key) -> Result<Etag, StoreError> {
+        match self {
+            Self::Stored(etag) => Ok(etag),
+            Self::NotSent(error) | Self::Unknown(error) => Err(error),
+            Self::Refused(refused) => {
+                let text = format!("{key}: {refused:?} without a condition");
+                Err(StoreError::new(StoreErrorKind::Rejected, text))
+            }
+        }
+    }
+
     /// A closed set of words, for metrics and logs.
     pub const fn label(&self) -> &'static str {
         match self {
@@ -253,6 +280,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
         (**self).put(key, body, cond).await
+    }
+
+    async fn put_after(&self, first: (&Key, Body), then: (&Key, Body), cond: Cond) -> Result<Put, StoreError> {
+        (**self).put_after(first, then, cond).await
     }
 
     async fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError> {

@@ -147,11 +147,8 @@ impl Registry {
         let next = Current::new(op, &registry, file, before, covers, open);
         let encoded = tokio::task::spawn_blocking(move || file::encode(&registry, &snapshot)).await;
         let bytes = encoded.map_err(std::io::Error::from).flatten().map_err(|error| no_file(&error))?;
-        match self.store.put(&Key::Catalog(file), Body::Bytes(bytes), Cond::Any).await {
-            Put::Stored(_) => {}
-            Put::NotSent(error) | Put::Unknown(error) => return Err(error.into()),
-            Put::Refused(refused) => return Err(no_file(&format!("an unconditional put was refused: {refused:?}"))),
-        }
+        let key = Key::Catalog(file);
+        self.store.put(&key, Body::Bytes(bytes), Cond::Any).await.unconditional(&key)?;
         let cond = compaction.stored.as_ref().map_or(Cond::Absent, |stored| Cond::Matches(stored.etag.clone()));
         match self.store.put(&Key::CatalogCurrent, Body::Bytes(next.to_bytes()), cond).await {
             Put::Stored(etag) => {

@@ -66,9 +66,9 @@ impl Fresh {
     }
 
     /// Makes the entries of `directory` durable, and itself in those above it where that is not known yet: a directory that is not on
-    /// the list has nothing on the list above it. `file` too, if there is one. All at the same time: each asks the disk to empty its cache,
+    /// the list has nothing on the list above it. The bytes of `files` too. All at the same time: each asks the disk to empty its cache,
     /// and a disk does that once for all who ask.
-    pub(super) fn sync(&self, file: Option<&File>, directory: &Path) -> io::Result<()> {
+    pub(super) fn sync(&self, files: &[&File], directory: &Path) -> io::Result<()> {
         let mut settled = Vec::new();
         let mut top = directory;
         while let Some(number) = self.lock().directories.get(top).copied() {
@@ -76,7 +76,8 @@ impl Fresh {
             top = top.parent().expect("below the root, which is never on the list");
         }
         let directories = settled.iter().map(|(directory, _)| Durable::Directory(directory));
-        sync_all(&directories.chain(file.map(Durable::File)).collect::<Vec<_>>(), Durable::Directory(top))?;
+        let files = files.iter().map(|file| Durable::File(file));
+        sync_all(&directories.chain(files).collect::<Vec<_>>(), Durable::Directory(top))?;
         let mut made = self.lock();
         for (directory, number) in settled {
             // Removed and made again meanwhile: then it is on the list for another reason.

@@ -107,6 +107,14 @@ impl Store for FileStore {
         }
     }
 
+    async fn put_after(&self, first: (&Key, Body), then: (&Key, Body), cond: Cond) -> Result<Put, StoreError> {
+        let (first, then) = ((first.0.clone(), first.1), (then.0.clone(), then.1));
+        match self.blocking(move |tree| tree.put_after((&first.0, &first.1), (&then.0, &then.1), &cond)).await {
+            Ok(put) => put,
+            Err(err) => Ok(Put::Unknown(err)),
+        }
+    }
+
     async fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError> {
         let prefix = prefix.clone();
         let after = after.cloned();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::store::{Sha256Digest, Ulid, list_all};
+use crate::store::{Refused, Sha256Digest, Ulid, list_all};
 
 fn key(name: &str) -> Key {
     Key::probe(Ulid::from_parts(1, 1), name).unwrap()
@@ -141,4 +141,70 @@ async fn a_blob_lies_where_the_layout_says() {
     let key = Key::blob("a", &"1.0.0+b".parse().unwrap(), Sha256Digest::of(b"crate"), Ulid::from_parts(1, 1)).unwrap();
     stored(&store, &key, "crate").await;
     assert_eq!(fs::read_to_string(dir.path().join("team").join(key.to_string())).unwrap(), "crate");
+}
+
+fn blob(attempt: u64) -> Key {
+    let digest = Sha256Digest::of(b"crate");
+    Key::blob("krate", &"1.0.0".parse().unwrap(), digest, Ulid::from_parts(1, attempt.into())).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_named_is_there_before_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let record = Key::krate("krate").unwrap();
+    let bytes = |text: &'static str| Body::Bytes(Bytes::from_static(text.as_bytes()));
+    let first = blob(1);
+    let put = store.put_after((&first, bytes("crate")), (&record, bytes("one")), Cond::Absent).await.unwrap();
+    let Put::Stored(etag) = put else { panic!("{put:?}") };
+    let Get::Found(object) = store.get(&record, None).await.unwrap() else { panic!() };
+    assert_eq!((object.etag.clone(), object.bytes(10).await.unwrap()), (etag, "one".into()));
+    // A condition that does not hold is about the second alone.
+    let second = blob(2);
+    let put = store.put_after((&second, bytes("crate")), (&record, bytes("two")), Cond::Absent).await.unwrap();
+    assert_eq!(put, Put::Refused(Refused::Precondition));
+    for key in [first, second] {
+        assert!(matches!(store.get(&key, None).await.unwrap(), Get::Found(_)), "{key}");
+    }
+    let Get::Found(object) = store.get(&record, None).await.unwrap() else { panic!() };
+    assert_eq!(object.bytes(10).await.unwrap(), "one");
+    assert_eq!(fs::read_dir(dir.path().join(".staging")).unwrap().count(), 0, "nothing is left lying around");
+    // Nothing can be made in what is no directory.
+    fs::remove_dir_all(dir.path().join("v1/blob")).unwrap();
+    fs::write(dir.path().join("v1/blob"), "in the way").unwrap();
+    let error = store.put_after((&blob(3), bytes("crate")), (&record, bytes("three")), Cond::Any).await.unwrap_err();
+    assert!(error.to_string().contains("v1/blob"), "{error}");
+    let Get::Found(object) = store.get(&record, None).await.unwrap() else { panic!() };
+    assert_eq!(object.bytes(10).await.unwrap(), "one", "not without what it names");
+}
+
+#[tokio::test]
+async fn nobody_is_shown_what_may_be_gone_after_a_power_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let record = Key::krate("krate").unwrap();
+    stored(&store, &record, "one").await;
+    // The wait for its name failed, and fails again: its directory cannot be opened.
+    store.tree.doubtful().insert(record.to_string());
+    let path = dir.path().join(record.to_string());
+    let (parent, away) = (path.parent().unwrap(), dir.path().join("away"));
+    fs::rename(parent, &away).unwrap();
+    let error = store.get(&record, None).await.unwrap_err();
+    assert!(error.to_string().contains("cannot sync"), "{error}");
+    assert!(matches!(put(&store, &record, "two", Cond::Any).await, Put::NotSent(_)));
+    fs::rename(&away, parent).unwrap();
+    let Get::Found(object) = store.get(&record, None).await.unwrap() else { panic!() };
+    assert_eq!(object.bytes(10).await.unwrap(), "one");
+    assert!(store.tree.doubtful().is_empty(), "once is enough");
+}
+
+#[tokio::test]
+async fn crate_files_are_not_remembered_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    for attempt in 0..10 {
+        let etag = stored(&store, &blob(attempt), "crate").await;
+        let Get::NotModified = store.get(&blob(attempt), Some(&etag)).await.unwrap() else { panic!("{attempt}") };
+    }
+    assert_eq!(store.tree.remembered(), 0);
 }

@@ -1,5 +1,6 @@
 //! The blocking half of the file store: paths, durable writes, reads, listings.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Write as _};
@@ -36,6 +37,8 @@ pub(super) struct Tree {
     counter: AtomicU64,
     locks: [Mutex<()>; LOCKS],
     fresh: Fresh,
+    /// Keys whose files are in place, but not for certain on the disk: waiting for their names failed. Nobody is shown them before that is done.
+    doubtful: Mutex<BTreeSet<String>>,
     /// None: nothing is written.
     lock: Option<DirectoryLock>,
 }
@@ -75,6 +78,7 @@ impl Tree {
             counter: AtomicU64::new(0),
             locks,
             fresh: Fresh::default(),
+            doubtful: Mutex::default(),
             lock: Some(lock),
         })
     }
@@ -83,13 +87,18 @@ impl Tree {
     pub(super) fn open_to_read(root: &Path, prefix: KeyPrefix) -> Result<Self, OpenError> {
         let root = root.canonicalize().map_err(OpenError::io("open", root))?;
         let locks = std::array::from_fn(|_| Mutex::default());
-        let (counter, fresh) = (AtomicU64::new(0), Fresh::default());
-        Ok(Self { root, prefix, versions: Versions::new(0), counter, locks, fresh, lock: None })
+        let (counter, fresh, doubtful) = (AtomicU64::new(0), Fresh::default(), Mutex::default());
+        Ok(Self { root, prefix, versions: Versions::new(0), counter, locks, fresh, doubtful, lock: None })
     }
 
     fn check_writable(&self) -> Result<(), StoreError> {
         let text = || format!("the directory {} was opened to be read only", self.root.display());
         if self.lock.is_some() { Ok(()) } else { Err(StoreError::new(StoreErrorKind::Denied, text())) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.versions.remembered()
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -100,10 +109,11 @@ impl Tree {
     pub(super) fn read(&self, key: &Key) -> Result<Option<Opened>, StoreError> {
         let (text, path) = self.locate(key);
         let _guard = self.guard(&text);
+        self.settle(&text, &path)?;
         let open = || -> io::Result<Opened> {
             let file = File::open(&path)?;
             let metadata = file.metadata()?;
-            Ok(Opened { etag: self.versions.of(&text, &metadata), len: metadata.len(), file })
+            Ok(Opened { etag: self.versions.of(key, &text, &metadata), len: metadata.len(), file })
         };
         match open() {
             Ok(opened) => Ok(Some(opened)),
@@ -114,24 +124,35 @@ impl Tree {
 
     /// Stores `body` whole and durably, if `cond` holds at the moment when it is in place.
     pub(super) fn put(&self, key: &Key, body: &Body, cond: &Cond) -> Put {
-        let (text, path) = self.locate(key);
-        if let Err(err) = self.check_writable() {
-            return Put::NotSent(err);
-        }
-        // Bytes first, outside the lock: the condition is judged when all else is done.
-        let staged = match self.stage(body) {
+        let staged = match self.check_writable().and_then(|()| self.stage(body)) {
             Ok(staged) => staged,
             Err(err) => return Put::NotSent(err),
         };
-        let wait = Wait::of(key);
-        if wait == Wait::Twice
-            && let Err(err) = staged.sync()
-        {
-            return Put::NotSent(unavailable("write", &staged.path, &err));
+        // Bytes first, outside the lock: the condition is judged when all else is done.
+        match staged.sync(Wait::of(key)) {
+            Ok(()) => self.place(key, staged, cond, None),
+            Err(err) => Put::NotSent(err),
         }
+    }
+
+    /// Stores `first`, and after it `then`, whose bytes go to the disk while it waits for the former's.
+    pub(super) fn put_after(&self, first: (&Key, &Body), then: (&Key, &Body), cond: &Cond) -> Result<Put, StoreError> {
+        self.check_writable()?;
+        let (staged, next) = (self.stage(first.1)?, self.stage(then.1)?);
+        staged.sync(Wait::of(first.0))?;
+        self.place(first.0, staged, &Cond::Any, Some(&next)).unconditional(first.0)?;
+        Ok(self.place(then.0, next, cond, None))
+    }
+
+    /// Gives what was staged its name, if `cond` holds then, and waits for the name; for the bytes of `next`, too.
+    fn place(&self, key: &Key, staged: Staged, cond: &Cond, next: Option<&Staged>) -> Put {
+        let (text, path) = self.locate(key);
         let _guard = self.guard(&text);
+        if let Err(err) = self.settle(&text, &path) {
+            return Put::NotSent(err);
+        }
         let current = match fs::metadata(&path) {
-            Ok(metadata) => Some(self.versions.of(&text, &metadata)),
+            Ok(metadata) => Some(self.versions.of(key, &text, &metadata)),
             Err(err) if is_absent(&err) => None,
             Err(err) => return Put::NotSent(unavailable("read", &path, &err)),
         };
@@ -143,21 +164,38 @@ impl Tree {
             Err(err) => return Put::NotSent(unavailable("write", &path, &err)),
         };
         let parent = path.parent().expect("an object's path has a directory");
-        let synced = match wait {
-            Wait::Twice => self.fresh.sync(None, parent),
-            Wait::Once => self.fresh.sync(Some(&file), parent),
-            // Once an hour.
-            Wait::Not if self.fresh.contains(parent) => self.fresh.sync(None, parent),
-            Wait::Not => Ok(()),
+        let wait = Wait::of(key);
+        let bytes = (wait == Wait::Once).then_some(&file).into_iter().chain(next.and_then(|next| next.file.as_ref()));
+        // A directory of the audit log is new once an hour.
+        let synced = if wait == Wait::Not && next.is_none() && !self.fresh.contains(parent) {
+            Ok(())
+        } else {
+            self.fresh.sync(&bytes.collect::<Vec<_>>(), parent)
         };
         match synced.and_then(|()| fs::metadata(&path)) {
-            Ok(metadata) => Put::Stored(self.versions.written(&text, &metadata)),
+            Ok(metadata) => Put::Stored(self.versions.written(key, &text, &metadata)),
             // In place, but perhaps not after a power cut.
             Err(err) => {
                 self.versions.forget(&text);
+                self.doubtful().insert(text);
                 Put::Unknown(unavailable("sync", parent, &err))
             }
         }
+    }
+
+    /// Waits again for a name that an earlier wait failed for. The caller holds the key's lock.
+    fn settle(&self, text: &str, path: &Path) -> Result<(), StoreError> {
+        if !self.doubtful().contains(text) {
+            return Ok(());
+        }
+        let parent = path.parent().expect("an object's path has a directory");
+        self.fresh.sync(&[], parent).map_err(|err| unavailable("sync", parent, &err))?;
+        self.doubtful().remove(text);
+        Ok(())
+    }
+
+    pub(super) fn doubtful(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn delete(&self, key: &Key) -> Result<(), StoreError> {
@@ -165,6 +203,7 @@ impl Tree {
         let (text, path) = self.locate(key);
         let _guard = self.guard(&text);
         self.versions.forget(&text);
+        self.doubtful().remove(&text);
         match fs::remove_file(&path) {
             Err(err) if is_absent(&err) => return Ok(()),
             Err(err) => return Err(unavailable("delete", &path, &err)),
@@ -238,7 +277,7 @@ impl Tree {
                 let modified = metadata.modified().map_err(|err| unavailable("date", &path, &err))?;
                 // Outside of what a timestamp can be: then it is very old, or a broken clock's.
                 let modified = Timestamp::try_from(modified).unwrap_or(Timestamp::UNIX_EPOCH);
-                let etag = self.versions.of(text, &metadata);
+                let etag = self.versions.of(&key, text, &metadata);
                 Ok(Some(Entry { key, etag, len: metadata.len(), modified }))
             }
             Err(err) if is_absent(&err) => Ok(None),
@@ -300,9 +339,12 @@ struct Staged {
 }
 
 impl Staged {
-    /// Down to the disk.
-    fn sync(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), File::sync_all)
+    /// Down to the disk, if that has to be before it gets its name.
+    fn sync(&self, wait: Wait) -> Result<(), StoreError> {
+        match &self.file {
+            Some(file) if wait == Wait::Twice => file.sync_all().map_err(|err| unavailable("write", &self.path, &err)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -15,6 +15,34 @@ fn blob(version: &str) -> Key {
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 #[test]
+fn a_blob_of_a_known_version_is_read_as_any_key() {
+    let versions = ["1.0.0", "1.0.0-alpha.1", "1.0.0+build.5", "1.0.0-rc.1+a-b", "1.0.0+a.b", "10.0.0", "1.0.0+build"];
+    let versions = versions.map(|version| version.parse::<semver::Version>().unwrap());
+    let mut texts: Vec<String> = versions.iter().map(|version| blob(&version.to_string()).to_string()).collect();
+    // Spelled as nobody spells it here, cut, longer, of another crate.
+    texts.extend(texts.clone().iter().flat_map(|text| {
+        let lower = text.to_lowercase();
+        let upper = text.replace(EMPTY, &EMPTY.to_uppercase());
+        let odd = ["foo_bar2", "foo", "FOO_BAR"].map(|krate| text.replace("foo_bar", krate));
+        let cuts = (0..text.len()).map(|at| text[..at].to_owned());
+        odd.into_iter().chain([lower, upper, format!("{text}0"), format!("{text}/x")]).chain(cuts)
+    }));
+    for text in &texts {
+        for version in &versions {
+            let expected = match Key::parse(text) {
+                Some(Key::Blob { krate, version: of, sha256, attempt })
+                    if krate.as_str() == "foo_bar" && of.version() == *version =>
+                {
+                    Some((sha256, attempt))
+                }
+                _ => None,
+            };
+            assert_eq!(Key::parse_blob_of(text, "foo_bar", version), expected, "{text} {version}");
+        }
+    }
+}
+
+#[test]
 fn every_key_has_its_place() {
     let table = [
         (Key::Format, "v1/meta/format".to_owned()),
