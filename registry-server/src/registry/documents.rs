@@ -58,8 +58,8 @@ pub(super) enum Recalled<D> {
     Whole(Versioned<D>),
     /// There is none.
     Absent,
-    /// There is one, which only the store has whole.
-    InStore,
+    /// There is one under this ETag, which only the store has whole.
+    InStore(Etag),
 }
 
 /// Reads of documents that are under way.
@@ -136,13 +136,16 @@ impl Documents {
         let state = match D::from_known(&known) {
             Recalled::Whole(state) => Some(state),
             Recalled::Absent => None,
-            Recalled::InStore => {
-                self.reads.count(Source::Store);
-                present(self.fetch::<D>(key).await?)
-            }
+            Recalled::InStore(etag) => match self.recent.find(key, &etag) {
+                Some(state) => Some(state),
+                None => {
+                    self.reads.count(Source::Store);
+                    present(self.fetch::<D>(key).await?)
+                }
+            },
         };
         if let Some(state) = &state {
-            self.recent.remember(state);
+            self.recent.remember(key, state);
         }
         Ok(state)
     }
@@ -215,7 +218,7 @@ impl Documents {
 
     /// Keeps a state that this process has committed since `generation`, if it may be kept.
     pub(super) fn keep<D: Document>(&self, key: &Key, state: &Versioned<D>, generation: u64) {
-        self.recent.remember(state);
+        self.recent.remember(key, state);
         // What cannot be kept was committed all the same; whoever reads it is told.
         if let Ok(Some(known)) = D::known(key, Some(state)) {
             keep(&self.replica, key, Some(state), &known, generation);
@@ -237,7 +240,7 @@ async fn fill<D: Document>(
     let shown = present(state.clone());
     // Who publishes looks at the index first.
     if let Some(state) = &shown {
-        recent.remember(state);
+        recent.remember(&key, state);
     }
     let known = D::known(&key, shown.as_ref())?;
     if let Some(known) = &known {

@@ -68,6 +68,10 @@ impl Registry {
         version: &Version,
     ) -> Result<Download, RegistryError> {
         let krate = self.known_crate(name, Purpose::Other).await?;
+        self.authorise_existing(principal, Action::Read, name, krate.as_deref())?;
+        if let Some(krate) = &krate {
+            krate.make_places().await?;
+        }
         self.find(principal, name, version, krate)
     }
 
@@ -82,6 +86,11 @@ impl Registry {
         version: &Version,
     ) -> Option<Result<Download, RegistryError>> {
         let krate = self.known_crate_at_once(name)?;
+        if let Ok(Some(krate)) = &krate
+            && !krate.has_places()
+        {
+            return None;
+        }
         Some(krate.and_then(|krate| self.find(principal, name, version, krate)))
     }
 

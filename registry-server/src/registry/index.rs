@@ -65,7 +65,7 @@ impl Document for Record {
 
     fn from_known(known: &Known) -> Recalled<Self> {
         match known {
-            Known::Crate(krate) => krate.state().map_or(Recalled::InStore, Recalled::Whole),
+            Known::Crate(krate) => Recalled::InStore(krate.etag().clone()),
             Known::NoCrate | Known::Token(_) => Recalled::Absent,
         }
     }
@@ -75,7 +75,7 @@ impl Document for Record {
 const LINES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Up to this length, in bytes, an index file is inflated where it is asked for; a longer one would hold up others.
-const INFLATED_AT_ONCE_MAX: usize = 4 * 1024;
+pub(super) const INFLATED_AT_ONCE_MAX: usize = 4 * 1024;
 
 /// An index file, as stored.
 #[derive(Debug, Clone)]

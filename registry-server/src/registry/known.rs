@@ -5,7 +5,7 @@
 //! times; only writers need it, and they write what was written or read a moment ago, or ask the store.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -13,7 +13,7 @@ use http::HeaderValue;
 use super::RegistryError;
 use super::documents::Versioned;
 use super::files::FileId;
-use super::index::inflate;
+use super::index::{INFLATED_AT_ONCE_MAX, inflate};
 use crate::access::{Principal, TokenHash, TokenRecord};
 use crate::krate::index::{IndexFile, IndexLine};
 use crate::krate::record::VersionRecord;
@@ -76,11 +76,7 @@ pub(super) struct KnownCrate {
     visible: bool,
     /// Of each version, in their order, what the index does not say of its file. Empty if `files` was made at once.
     attempts: Box<[Attempt]>,
-    files: OnceLock<Box<[File]>>,
-    /// The record, if somebody still has it.
-    parsed: Weak<Record>,
-    /// Length of the record as stored, in bytes.
-    len: usize,
+    files: OnceLock<Result<Box<[File]>, RegistryError>>,
 }
 
 /// What is needed to find the file of a version whose index line is known.
@@ -136,7 +132,7 @@ impl KnownCrate {
         };
         let (attempts, files) = match all.iter().map(usual).collect() {
             Some(attempts) => (attempts, OnceLock::new()),
-            None => (Box::default(), OnceLock::from(all)),
+            None => (Box::default(), OnceLock::from(Ok(all))),
         };
         Ok(Self {
             etag: state.etag.clone(),
@@ -147,8 +143,6 @@ impl KnownCrate {
             visible: record.is_visible(),
             attempts,
             files,
-            parsed: Arc::downgrade(&state.document),
-            len: state.len,
         })
     }
 
@@ -177,10 +171,35 @@ impl KnownCrate {
         &self.index_etag
     }
 
-    /// The whole record, if somebody still has it.
-    pub(super) fn state(&self) -> Option<Versioned<Record>> {
-        let document = self.parsed.upgrade()?;
-        Some(Versioned { etag: self.etag.clone(), document, len: self.len })
+    /// The ETag of the record.
+    pub(super) fn etag(&self) -> &Etag {
+        &self.etag
+    }
+
+    /// Whether [`KnownCrate::place`] holds up nobody else: the table is there, or soon made.
+    pub(super) fn has_places(&self) -> bool {
+        self.files.get().is_some() || self.index.len() <= INFLATED_AT_ONCE_MAX
+    }
+
+    /// Makes the table of a large crate where nobody is held up.
+    ///
+    /// # Errors
+    /// The process ends.
+    pub(super) async fn make_places(self: &Arc<Self>) -> Result<(), RegistryError> {
+        if self.has_places() {
+            return Ok(());
+        }
+        let krate = self.clone();
+        let made = tokio::task::spawn_blocking(move || _ = krate.files());
+        made.await.map_err(|error| RegistryError::Internal {
+            text: "the crate's files could not be looked up",
+            reason: error.to_string(),
+        })
+    }
+
+    /// The table; made once, whoever asks.
+    fn files(&self) -> Result<&[File], RegistryError> {
+        self.files.get_or_init(|| self.files_of_index()).as_deref().map_err(Clone::clone)
     }
 
     /// Where the bytes of a version are. `None`: there is no such version.
@@ -188,13 +207,7 @@ impl KnownCrate {
     /// # Errors
     /// The record is broken.
     pub(super) fn place(&self, version: &Version) -> Result<Option<Place>, RegistryError> {
-        let files = match self.files.get() {
-            Some(files) => files,
-            None => {
-                let files = self.files_of_index()?;
-                self.files.get_or_init(|| files)
-            }
-        };
+        let files = self.files()?;
         let Ok(found) = files.binary_search_by(|file| file.version.cmp(version)) else { return Ok(None) };
         let File { bytes: len, ref at, .. } = files[found];
         match at {
@@ -244,7 +257,8 @@ impl KnownCrate {
         let owners: usize = self.owners.iter().map(|owner| owner.as_str().len() + PIECE).sum();
         let owner_nodes = self.owners.len().div_ceil(8) * OWNERS_NODE;
         let texts = self.etag.as_str().len() + self.index_etag.len() + self.name.as_str().len() + 3 * PIECE;
-        let versions = self.attempts.len().max(self.files.get().map_or(0, |files| files.len()));
+        let versions =
+            self.attempts.len().max(self.files.get().map_or(0, |files| files.as_ref().map_or(0, |files| files.len())));
         let files = versions * (size_of::<Attempt>() + size_of::<File>()) + 2 * PIECE;
         size_of::<Self>() + 2 * PIECE + self.index.len() + PIECE + owners + owner_nodes + texts + files
     }
@@ -252,14 +266,11 @@ impl KnownCrate {
 
 fn files_of(record: &Record) -> Box<[File]> {
     let canonical = record.canonical();
-    let at = |version: &Version, blob: &str| match Key::parse(blob) {
-        Some(Key::Blob { krate, version: of, sha256, attempt })
-            if krate.as_str() == canonical.as_str() && of.version() == *version.as_semver() =>
-        {
-            At::Usual((sha256, attempt))
+    let at = |version: &Version, blob: &str| {
+        if let Some(usual) = Key::parse_blob_of(blob, canonical.as_str(), version.as_semver()) {
+            return At::Usual(usual);
         }
-        Some(key) => At::Odd(Box::new(key)),
-        None => At::Unreadable(blob.into()),
+        Key::parse(blob).map_or_else(|| At::Unreadable(blob.into()), |key| At::Odd(Box::new(key)))
     };
     let file = |(version, stored): (&Version, &Arc<VersionRecord>)| File {
         version: version.clone(),

@@ -1,7 +1,7 @@
 //! An index file as a whole: parse it, append a line, turn a `yanked` flag, and leave every other byte alone.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -11,19 +11,29 @@ use super::IndexEntry;
 use crate::krate::{Cksum, CrateName, Version};
 
 /// The index file of one crate: its bytes, and what they say.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct IndexFile {
     bytes: Vec<u8>,
+    /// Of all lines; none without lines.
+    name: Option<CrateName>,
     lines: Vec<IndexLine>,
-    /// Place in `lines` by version without build metadata.
-    places: BTreeMap<Version, usize>,
+    /// Places in `lines`, ordered by the versions there; build metadata do not count.
+    by_version: Vec<usize>,
+    /// What has hashed `bytes`, once somebody asked: the hash of a file of a megabyte that grows by one line costs that line.
+    hashed: OnceLock<Sha256>,
 }
+
+impl PartialEq for IndexFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for IndexFile {}
 
 /// One line of an index file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexLine {
-    /// `name`.
-    pub name: CrateName,
     /// `vers`.
     pub vers: Version,
     /// `cksum`.
@@ -66,34 +76,54 @@ impl IndexFile {
             };
             let span = start..start + length;
             start = span.end + 1;
-            let line = probe(&file.bytes, span, number)?;
-            file.check_new(&line.name, &line.vers, number)?;
-            file.push(line);
+            let (name, line) = probe(&file.bytes, span, number)?;
+            file.check_name(&name, number)?;
+            file.name.get_or_insert(name);
+            file.lines.push(line);
         }
-        Ok(file)
+        file.by_version = (0..file.lines.len()).collect();
+        file.by_version.sort_by(|one, other| file.lines[*one].vers.cmp_without_build(&file.lines[*other].vers));
+        // The sort is stable, so of each pair the second one stands later in the file.
+        let pairs = file.by_version.array_windows().map(|[one, other]| (&file.lines[*one].vers, *other));
+        match pairs.filter(|(twin, at)| twin.is_twin_of(&file.lines[*at].vers)).min_by_key(|(_, at)| *at) {
+            Some((twin, at)) => {
+                Err(IndexError::Twin { line: at + 1, vers: file.lines[at].vers.clone(), twin: twin.clone() })
+            }
+            None => Ok(file),
+        }
     }
 
-    /// A line that is to come after the present ones fits them.
-    fn check_new(&self, name: &CrateName, vers: &Version, number: usize) -> Result<(), IndexError> {
-        if let Some(first) = self.lines.first().filter(|first| first.name != *name) {
-            return Err(IndexError::Name { line: number, name: name.clone(), first: first.name.clone() });
-        }
-        match self.twin_of(vers) {
-            Some(twin) => Err(IndexError::Twin { line: number, vers: vers.clone(), twin: twin.vers.clone() }),
+    /// A line that is to come after the present ones is of the same crate.
+    fn check_name(&self, name: &CrateName, number: usize) -> Result<(), IndexError> {
+        match self.name.as_ref().filter(|first| *first != name) {
+            Some(first) => Err(IndexError::Name { line: number, name: name.clone(), first: first.clone() }),
             None => Ok(()),
         }
     }
 
-    fn push(&mut self, line: IndexLine) {
-        let before = self.places.insert(line.vers.without_build(), self.lines.len());
-        assert_eq!(before, None, "a version is there once");
-        self.lines.push(line);
+    /// Where a version, or a twin of it, stands in `by_version`, or would.
+    fn place(&self, version: &Version) -> Result<usize, usize> {
+        self.by_version.binary_search_by(|at| self.lines[*at].vers.cmp_without_build(version))
     }
 
     /// The file, byte for byte.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The crate that the lines are of; none without lines.
+    #[must_use]
+    pub fn name(&self) -> Option<&CrateName> {
+        self.name.as_ref()
+    }
+
+    /// The strong `ETag` of the file: the first 128 bits of the SHA-256 of its lines in hexadecimal, in quotes. It depends on the
+    /// lines alone, so it is the same on every replica and does not change when only owners do.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        let hashed = self.hashed.get_or_init(|| Sha256::new_with_prefix(&self.bytes));
+        etag_of(hashed.clone().finalize().into())
     }
 
     /// The lines in the order of the file, which is the order of publishing.
@@ -116,7 +146,7 @@ impl IndexFile {
     /// The line of this version, or of one that differs in build metadata only. There is at most one.
     #[must_use]
     pub fn twin_of(&self, version: &Version) -> Option<&IndexLine> {
-        self.places.get(&version.without_build()).map(|place| &self.lines[*place])
+        self.place(version).ok().map(|place| &self.lines[self.by_version[place]])
     }
 
     /// Appends a line.
@@ -125,20 +155,32 @@ impl IndexFile {
     /// The version, or a twin of it, is there already, or the crate is another one.
     pub fn insert(&mut self, entry: &IndexEntry) -> Result<(), IndexError> {
         let number = self.lines.len() + 1;
-        self.check_new(&entry.name, &entry.vers, number)?;
+        self.check_name(&entry.name, number)?;
+        let place = match self.place(&entry.vers) {
+            Err(place) => place,
+            Ok(place) => {
+                let twin = self.lines[self.by_version[place]].vers.clone();
+                return Err(IndexError::Twin { line: number, vers: entry.vers.clone(), twin });
+            }
+        };
         let start = self.bytes.len();
         self.bytes.extend_from_slice(entry.to_line().as_bytes());
-        let line = probe(&self.bytes, start..self.bytes.len() - 1, number)?;
-        assert_eq!((&line.name, &line.vers, line.cksum), (&entry.name, &entry.vers, entry.cksum));
-        self.push(line);
+        if let Some(hashed) = self.hashed.get_mut() {
+            hashed.update(&self.bytes[start..]);
+        }
+        let (name, line) = probe(&self.bytes, start..self.bytes.len() - 1, number)?;
+        assert_eq!((&name, &line.vers, line.cksum), (&entry.name, &entry.vers, entry.cksum));
+        self.name.get_or_insert(name);
+        self.by_version.insert(place, self.lines.len());
+        self.lines.push(line);
         Ok(())
     }
 
     /// Sets the `yanked` flag of exactly this version and leaves every other byte of the file alone. `None` if there is
     /// no such version, else whether anything changed.
     pub fn set_yanked(&mut self, version: &Version, yanked: bool) -> Option<bool> {
-        let line = self.get(version)?;
-        let at = self.places[&version.without_build()];
+        let at = self.by_version[self.place(version).ok()?];
+        let line = Some(&self.lines[at]).filter(|line| line.vers == *version)?;
         if line.yanked == yanked {
             return Some(false);
         }
@@ -165,8 +207,8 @@ impl IndexFile {
     }
 }
 
-/// Reads one line.
-fn probe(file: &[u8], span: Range<usize>, number: usize) -> Result<IndexLine, IndexError> {
+/// Reads one line: its crate, and the rest.
+fn probe(file: &[u8], span: Range<usize>, number: usize) -> Result<(CrateName, IndexLine), IndexError> {
     let line = &file[span.clone()];
     let Probe { name, vers, cksum, yanked } =
         serde_json::from_slice(line).map_err(|error| IndexError::Line { line: number, why: error.to_string() })?;
@@ -181,14 +223,17 @@ fn probe(file: &[u8], span: Range<usize>, number: usize) -> Result<IndexLine, In
         start..start + raw.get().len()
     });
     debug_assert!(yanked_span.as_ref().is_none_or(|place| span.start < place.start && place.end < span.end));
-    Ok(IndexLine { name, vers, cksum, yanked: flag, span, yanked_span })
+    Ok((name, IndexLine { vers, cksum, yanked: flag, span, yanked_span }))
 }
 
-/// The strong `ETag` of index lines: the first 128 bits of their SHA-256 in hexadecimal, in quotes. It depends on the
-/// lines alone, so it is the same on every replica and does not change when only owners do.
+/// The [`IndexFile::etag`] of lines that need not be read.
 #[must_use]
 pub fn etag(lines: &[u8]) -> String {
-    format!("\"{}\"", hex::encode(&Sha256::digest(lines)[..16]))
+    etag_of(Sha256::digest(lines).into())
+}
+
+fn etag_of(sha256: [u8; 32]) -> String {
+    format!("\"{}\"", hex::encode(&sha256[..16]))
 }
 
 /// Why bytes are not an index file, or a line may not enter it. Lines are counted from 1.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::krate::name::NameError;
 use crate::krate::version::max_version;
-use crate::krate::{Cksum, CrateName, IndexFile, Owner, Release, Version, index};
+use crate::krate::{Cksum, CrateName, IndexFile, Owner, Release, Version};
 
 /// What a mark adds to a header, in bytes: a record at its limit must still take one.
 const MARK_BYTES: usize = r#""mark":"00000000000000000000000000000000","#.len();
@@ -174,7 +174,7 @@ impl Record {
     pub(super) fn set_index(&mut self, index: IndexFile, gzip: Bytes) {
         let versions = index.lines().map(|line| (&line.vers, line.yanked));
         self.header.max_version = max_version(versions).cloned();
-        self.header.index_etag = index::etag(index.as_bytes());
+        self.header.index_etag = index.etag();
         self.index_gzip = gzip;
         self.index = OnceLock::from(Arc::new(index));
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{OPS_MAX, Op, OpId, RecordError, VersionRecord};
 use crate::krate::release::About;
-use crate::krate::{CrateName, IndexFile, Owner, Version, index};
+use crate::krate::{CrateName, IndexFile, Owner, Version};
 
 /// A crate that an administrator took away. It reads as missing; everything that it was stays in the record, so that it can come back
 /// as it was, and nobody else can publish other bytes as one of its versions.
@@ -109,7 +109,7 @@ impl Header {
         file: &IndexFile,
     ) -> Result<(), RecordError> {
         let broken = |text: String| Err(RecordError::Rule(text));
-        let etag = index::etag(file.as_bytes());
+        let etag = file.etag();
         if etag != self.index_etag {
             return broken(format!("its index has the ETag {etag}, its header says {}", self.index_etag));
         }
@@ -117,10 +117,10 @@ impl Header {
             let (lines, versions) = (file.lines().len(), versions.len());
             return broken(format!("its index has {lines} lines, its list has {versions} versions"));
         }
+        if let Some(name) = file.name().filter(|name| **name != self.name) {
+            return broken(format!("its index is of the crate `{name}`, its header of `{}`", self.name));
+        }
         for line in file.lines() {
-            if line.name != self.name {
-                return broken(format!("its index is of the crate `{}`, its header of `{}`", line.name, self.name));
-            }
             if !versions.contains_key(&line.vers) {
                 return broken(format!("its index has the version {}, its list has not", line.vers));
             }

@@ -66,7 +66,7 @@ impl Record {
     pub fn new(name: CrateName, owners: BTreeSet<Owner>) -> Self {
         let index = IndexFile::default();
         let index_gzip = gzip::deflate(index.as_bytes());
-        let header = Header::new(name, owners, index::etag(index.as_bytes()));
+        let header = Header::new(name, owners, index.etag());
         let index = OnceLock::from(Arc::new(index));
         Self { header, versions: Versions::none(), index_gzip, index, index_bytes_max: RECORD_BYTES_MAX }
     }

@@ -457,7 +457,8 @@ proptest! {
                 Ok(Outcome::Unchanged) | Err(_) => assert_same(&record, &before),
             }
             for line in record.index().unwrap().lines() {
-                let first = *cksums.entry(line.vers.without_build()).or_insert(line.cksum);
+                let without_build = line.vers.to_string().split('+').next().map(str::to_owned);
+                let first = *cksums.entry(without_build).or_insert(line.cksum);
                 prop_assert_eq!(first, line.cksum, "one checksum per version for ever");
             }
             prop_assert_eq!(cksums.len(), record.index().unwrap().lines().len(), "nothing vanishes, no twins");

@@ -46,12 +46,13 @@ pub(super) struct Versions {
     gzip: Bytes,
     /// The same, inflated.
     lines: Bytes,
-    by_version: BTreeMap<Version, Arc<VersionRecord>>,
+    /// Shared by the states of a record that have the same.
+    by_version: Arc<BTreeMap<Version, Arc<VersionRecord>>>,
 }
 
 impl Versions {
     pub(super) fn none() -> Self {
-        Self { gzip: gzip::deflate(b""), lines: Bytes::new(), by_version: BTreeMap::new() }
+        Self { gzip: gzip::deflate(b""), lines: Bytes::new(), by_version: Arc::default() }
     }
 
     /// Reads the member that stands first in `object`. Where what follows it begins, too.
@@ -72,7 +73,7 @@ impl Versions {
         if let Some((next, this)) = keys.clone().skip(1).zip(keys.by_ref()).find(|(next, this)| next.is_twin_of(this)) {
             return Err(RecordError::Rule(format!("it has a version twice: {this} and {next}")));
         }
-        Ok((Self { gzip: object.slice(..end), lines: lines.into(), by_version }, end))
+        Ok((Self { gzip: object.slice(..end), lines: lines.into(), by_version: Arc::new(by_version) }, end))
     }
 
     /// Adds one that is not there.
@@ -95,7 +96,7 @@ impl Versions {
         let mut line = serde_json::to_vec(&kept).expect("a line has string keys only");
         line.push(b'\n');
         let lines = [&self.lines[..], &line].concat().into();
-        let twin = self.by_version.insert(kept.vers.clone(), Arc::new(kept));
+        let twin = Arc::make_mut(&mut self.by_version).insert(kept.vers.clone(), Arc::new(kept));
         assert_eq!(twin, None, "a version is there once");
         std::mem::replace(&mut self.lines, lines)
     }

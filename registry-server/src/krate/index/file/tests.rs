@@ -112,6 +112,32 @@ fn insert_appends_and_refuses_twins() {
 }
 
 #[test]
+fn the_first_line_that_repeats_a_version_is_named() {
+    let lines = ["2.0.0", "1.0.0", "3.0.0", "1.0.0+b", "3.0.0", "2.0.0", "1.0.0"].map(|version| line(version, ""));
+    let error = IndexFile::parse(lines.concat().into()).unwrap_err();
+    assert_eq!(error, IndexError::Twin { line: 4, vers: v("1.0.0+b"), twin: v("1.0.0") });
+    let file = IndexFile::parse(lines[..3].concat().into()).unwrap();
+    for version in ["1.0.0", "2.0.0+x", "3.0.0"] {
+        assert!(file.twin_of(&v(version)).unwrap().vers.is_twin_of(&v(version)), "{version}");
+    }
+    assert!(file.twin_of(&v("1.0.1")).is_none() && file.get(&v("2.0.0+x")).is_none());
+}
+
+#[test]
+fn a_file_that_grows_has_the_etag_of_its_bytes() {
+    let mut file = IndexFile::default();
+    for number in 0..20 {
+        if number % 3 > 0 {
+            assert_eq!(file.etag(), etag(file.as_bytes()), "asked before line {number}");
+        }
+        file.insert(&entry(&format!("1.{number}.0"))).unwrap();
+        assert_eq!(file.clone().etag(), etag(file.as_bytes()), "line {number}");
+    }
+    file.set_yanked(&v("1.3.0"), true);
+    assert_eq!(file.etag(), etag(file.as_bytes()));
+}
+
+#[test]
 fn etags_are_pinned() {
     assert_eq!(etag(b"test"), "\"9f86d081884c7d659a2feaa0c55ad015\"");
     assert!(etag(b"").bytes().all(|byte| byte.is_ascii_graphic()), "Cargo panics on anything else");
