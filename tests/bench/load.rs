@@ -6,9 +6,9 @@ use tokio::process::Command;
 use crate::{client::Client, report::Subject};
 
 /// As many as a few busy CI jobs have open.
-const CONNECTIONS: u32 = 32;
+pub(crate) const CONNECTIONS: u32 = 32;
 /// How often each subject is measured; the median counts.
-const ROUNDS: usize = 3;
+pub(crate) const ROUNDS: usize = 3;
 
 /// What is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,10 +24,11 @@ mod server;
 mod tls;
 mod work;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use tokio::process::Command;
 
 use field::Field;
 use report::Report;
@@ -75,9 +76,37 @@ async fn main() -> Result<()> {
     let (met, all) = report.met();
     println!("\n{met} of {all} aims met");
     if let Some(folder) = args.results {
-        let head = format!("The program has {:.1} MB.", program.size()? as f64 / 1e6);
+        let head = head(&program, args.seconds, [args.kellnr.as_deref(), args.ktra.as_deref()]).await?;
         std::fs::write(folder.join("RESULTS.md"), report.markdown(&head)).context("writing RESULTS.md")?;
         std::fs::write(folder.join("results.svg"), report.chart()).context("writing results.svg")?;
     }
     Ok(())
+}
+
+/// On what and how it was measured.
+async fn head(program: &Program, seconds: u32, peers: [Option<&Path>; 2]) -> Result<String> {
+    let nginx = Command::new("nginx").arg("-v").output().await.context("asking nginx for its version")?;
+    let nginx = String::from_utf8_lossy(&nginx.stderr);
+    let mut others = vec![nginx.trim().trim_start_matches("nginx version: ").replace('/', " ")];
+    for peer in peers.into_iter().flatten() {
+        others.push(installed(peer).with_context(|| format!("the version of {}", peer.display()))?);
+    }
+    let (cores, megabytes) = (std::thread::available_parallelism()?, program.size()? as f64 / 1e6);
+    Ok(format!(
+        "Beside it: {}. {cores} cores, on which the load was made too; {} connections, {} rounds of {seconds} s each; memory and starts of S3 \
+         are single figures. The program has {megabytes:.1} MB.",
+        others.join(", "),
+        load::CONNECTIONS,
+        load::ROUNDS,
+    ))
+}
+
+/// Name and version of a program that `cargo install` put into a folder `bin`; it keeps a list beside that.
+fn installed(program: &Path) -> Result<String> {
+    let folder = program.parent().and_then(Path::parent).context("it is in no folder")?;
+    let list = std::fs::read_to_string(folder.join(".crates.toml"))?;
+    let name = program.file_name().and_then(|name| name.to_str()).context("its name")?;
+    let line = list.lines().find_map(|line| line.strip_prefix(&format!("\"{name} "))).context("it is not listed")?;
+    let version = line.split(' ').next().context("no version")?;
+    Ok(format!("{name} {version}"))
 }

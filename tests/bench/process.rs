@@ -58,7 +58,20 @@ impl Process {
         let pid = self.child.id().context("it has ended")?;
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
         let children = children.split_whitespace().map(|pid| pid.parse::<u32>().context("a pid"));
-        std::iter::once(Ok(pid)).chain(children).map(|pid| resident_bytes(pid?)).sum()
+        std::iter::once(Ok(pid)).chain(children).map(|pid| memory(pid?, "VmRSS:")).sum()
+    }
+
+    /// Memory that it holds, without children. From now on the most of it is another: see [`Process::peak_bytes`].
+    pub(crate) fn forget_peak(&self) -> Result<u64> {
+        let pid = self.child.id().context("it has ended")?;
+        // proc(5): resets the peak resident set size to the current one.
+        std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("writing to clear_refs")?;
+        memory(pid, "VmRSS:")
+    }
+
+    /// The most that it held since then.
+    pub(crate) fn peak_bytes(&self) -> Result<u64> {
+        memory(self.child.id().context("it has ended")?, "VmHWM:")
     }
 
     /// Ends it and waits for that.
@@ -96,10 +109,11 @@ fn terminate(child: &Child) {
     }
 }
 
-fn resident_bytes(pid: u32) -> Result<u64> {
+/// A size that the kernel tells of a process.
+fn memory(pid: u32, name: &'static str) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("reading VmRSS")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).context(name)?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().context(name)?;
     Ok(kib * 1024)
 }
 

@@ -172,6 +172,16 @@ impl Server {
         self.process.resident_bytes()
     }
 
+    /// The same, and from now on the most of it is another.
+    pub(crate) fn forget_peak(&self) -> Result<u64> {
+        self.process.forget_peak()
+    }
+
+    /// The most that it held since then, in bytes.
+    pub(crate) fn peak_bytes(&self) -> Result<u64> {
+        self.process.peak_bytes()
+    }
+
     /// Ends it and waits for that.
     pub(crate) async fn stop(self) -> Result<()> {
         self.process.stop().await

@@ -29,10 +29,10 @@ pub(crate) async fn run(field: &Field, report: &mut Report, seconds: u32) -> Res
         if is_long {
             requests = requests.into_iter().map(|request| request.connections(2)).collect();
         }
-        let before = field.ours.resident_bytes()?;
+        let before = field.ours.forget_peak()?;
         let figures = in_turns(&requests, if is_long { 2 * seconds } else { seconds }).await?;
-        let more = field.ours.resident_bytes()?.saturating_sub(before) as f64 / 1e6;
-        let work = format!("download of {size} (memory {more:+.1} MB)");
+        let more = field.ours.peak_bytes()?.saturating_sub(before) as f64 / 1e6;
+        let work = format!("download of {size} (at most {more:+.1} MB of memory)");
         report.add(Row { work, unit: Unit::PerSecond, figures, targets });
     }
     Ok(())

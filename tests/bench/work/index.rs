@@ -52,22 +52,30 @@ fn files(field: &Field, name: &str) -> Result<Vec<Request>> {
 async fn with_token(field: &Field, report: &mut Report, seconds: u32) -> Result<()> {
     let url = format!("{}/index{}", field.ours.base(), index_path(SMALL)?);
     let request = |subject| Request::get(subject, url.clone()).header(GZIP.0, GZIP.1);
-    let requests =
-        [request(Subject::Ours).header("authorization", field.ours.token()), request(Subject::OursOtherwise)];
-    let targets = vec![Target::AtLeast(0.95, Subject::OursOtherwise)];
-    measure(report, "index file with a token, beside without", &requests, targets, seconds).await
+    let both = || [request(Subject::Ours).header("authorization", field.ours.token()), request(Subject::OursOtherwise)];
+    let targets = || vec![Target::AtLeast(0.95, Subject::OursOtherwise)];
+    measure(report, "index file with a token, beside without", &both(), targets(), seconds).await?;
+    let etag = etag(&both()[0]).await?;
+    let both = both().map(|request| request.header("if-none-match", &etag).status(304));
+    measure(report, "index file, 304, with a token, beside without", &both, targets(), seconds).await
+}
+
+async fn etag(request: &Request) -> Result<String> {
+    let answer = Client::new().get(&request.url, &request.headers).await?;
+    Ok(answer.headers.get("etag").context("no ETag")?.to_str()?.to_owned())
 }
 
 async fn not_modified(field: &Field, report: &mut Report, seconds: u32) -> Result<()> {
-    let client = Client::new();
-    let mut requests = Vec::new();
+    let (mut http1, mut http2) = (Vec::new(), Vec::new());
     for request in files(field, SMALL)?.into_iter().filter(|request| request.subject != Subject::Kellnr) {
-        let answer = client.get(&request.url, &request.headers).await?;
-        let etag = answer.headers.get("etag").context("no ETag")?.to_str()?;
-        requests.push(request.header("if-none-match", etag).status(304));
+        let etag = etag(&request).await?;
+        let over_tls = file_over_tls(field, request.subject)?;
+        http1.push(request.header("if-none-match", &etag).status(304));
+        http2.push(over_tls.header("if-none-match", &etag).status(304));
     }
-    let targets = vec![Target::AtLeast(1.0, Subject::Nginx)];
-    measure(report, "index file, 304", &requests, targets, seconds).await
+    let targets = || vec![Target::AtLeast(1.0, Subject::Nginx)];
+    measure(report, "index file, 304", &http1, targets(), seconds).await?;
+    measure(report, "index file, 304, HTTP/2 over TLS", &http2, targets(), seconds).await
 }
 
 async fn small_answers(field: &Field, report: &mut Report, seconds: u32) -> Result<()> {
@@ -86,10 +94,13 @@ async fn small_answers(field: &Field, report: &mut Report, seconds: u32) -> Resu
 }
 
 async fn http2(field: &Field, report: &mut Report, seconds: u32) -> Result<()> {
-    let path = index_path(SMALL)?;
-    let request =
-        |subject, base: String| Request::get(subject, format!("{base}/index{path}")).header(GZIP.0, GZIP.1).http2();
-    let requests = [request(Subject::Ours, field.ours_tls.tls_base()), request(Subject::Nginx, field.nginx.tls_base())];
+    let requests = [file_over_tls(field, Subject::Ours)?, file_over_tls(field, Subject::Nginx)?];
     let targets = vec![Target::AtLeast(1.0, Subject::Nginx)];
     measure(report, "index file, 200 gzip, HTTP/2 over TLS", &requests, targets, seconds).await
+}
+
+fn file_over_tls(field: &Field, subject: Subject) -> Result<Request> {
+    let base = if subject == Subject::Nginx { field.nginx.tls_base() } else { field.ours_tls.tls_base() };
+    let url = format!("{base}/index{}", index_path(SMALL)?);
+    Ok(Request::get(subject, url).header(GZIP.0, GZIP.1).http2())
 }
