@@ -2,8 +2,9 @@
 //!
 //! The CronJob's own status tells while all is well. Only when its last run did not succeed are its Jobs asked for, which say why not: the
 //! check ends with exit status 3 when it has found something, and the Job's failure policy writes that into the Job's condition. A run that
-//! somebody starts by hand counts when it succeeds.
+//! somebody starts by hand counts when it succeeds. A Job that somebody deleted tells nothing, and then no older one speaks in its place.
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use kube::ResourceExt;
 
@@ -14,6 +15,8 @@ use crate::names;
 pub const FOUND_PROBLEMS: &str = "FsckFoundProblems";
 /// How the API server's Job controller tells the exit status by which a failure policy ended a Job.
 const EXIT_STATUS_OF_PROBLEMS: &str = "failed with exit code 3 ";
+/// On a Job that the schedule made: the time it was due, which is the CronJob's `lastScheduleTime` then (Kubernetes, KEP-4026).
+const DUE: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 
 /// Whether the Jobs have to be looked at: the last run is over and did not succeed.
 pub fn is_open(check: &CronJob) -> bool {
@@ -62,11 +65,19 @@ enum End {
     Failed(String),
 }
 
-/// The last of this CronJob's Jobs that is over.
+/// The last of this CronJob's Jobs that is over, but for those from before its last run: they know nothing of it.
 fn last_finished<'a>(check: &CronJob, jobs: &'a [Job]) -> Option<&'a Job> {
     let uid = check.uid().unwrap_or_default();
-    let own = jobs.iter().filter(|job| names::is_controlled_by(&job.metadata, &uid) && end(job).is_some());
-    own.max_by_key(|job| job.creation_timestamp().map(|at| at.0))
+    let scheduled = check.status.as_ref()?.last_schedule_time.as_ref()?.0;
+    let counts =
+        |job: &&Job| names::is_controlled_by(&job.metadata, &uid) && due(job) >= Some(scheduled) && end(job).is_some();
+    jobs.iter().filter(counts).max_by_key(|job| job.creation_timestamp().map(|at| at.0))
+}
+
+/// When a Job of the schedule was due: who dates its creation has another clock than the schedule. One made by hand was due when it was made.
+fn due(job: &Job) -> Option<Timestamp> {
+    let of_schedule = job.annotations().get(DUE).and_then(|at| at.parse().ok());
+    of_schedule.or_else(|| job.creation_timestamp().map(|at| at.0))
 }
 
 fn end(job: &Job) -> Option<End> {
@@ -148,5 +159,36 @@ mod tests {
         let message = finding(&check, &[last(failed(FOUND))]).expect("a finding").message;
         assert!(message.contains("`kubectl -n demo logs job/company-fsck-2`"), "{message}");
         assert_eq!(told(&check, &[others]), None, "nobody knows: what was said before holds");
+    }
+
+    /// A Job that was made by the schedule, at this time by the clock of the API server.
+    fn of_schedule(due: &str, created: &str, condition: Value) -> Job {
+        let mut job = job("company-fsck-2", "u", created, condition);
+        job.annotations_mut().insert(DUE.to_owned(), due.to_owned());
+        job
+    }
+
+    #[test]
+    fn an_older_job_does_not_speak_for_one_that_was_deleted() {
+        let (before, last) = ("2026-11-20T02:00:00Z", "2026-11-21T02:00:00Z");
+        let check = check(json!({ "lastScheduleTime": last, "lastSuccessfulTime": "2026-11-20T02:01:00Z" }));
+        let clean = || json!({ "type": "Complete", "status": "True" });
+        let older = of_schedule(before, "2026-11-20T02:00:00Z", clean());
+        let by_hand = |created| job("by-hand", "u", created, clean());
+        for (jobs, expected) in [
+            (vec![older.clone()], None),
+            (vec![older.clone(), by_hand("2026-11-21T01:59:59Z")], None),
+            (vec![older.clone(), by_hand(last)], Some("True/FsckClean")),
+            (vec![by_hand("2026-11-21T09:00:00Z"), of_schedule(last, last, failed(FOUND))], Some("True/FsckClean")),
+            // The clock of the API server is a second behind that of the schedule, or the run began late.
+            (
+                vec![older.clone(), of_schedule(last, "2026-11-21T01:59:59Z", failed(FOUND))],
+                Some("False/FsckFoundProblems"),
+            ),
+            (vec![older, of_schedule(last, "2026-11-21T02:50:00Z", failed(FOUND))], Some("False/FsckFoundProblems")),
+            (vec![of_schedule(before, "2026-11-21T02:00:01Z", failed(FOUND))], None),
+        ] {
+            assert_eq!(told(&check, &jobs).as_deref(), expected, "{jobs:#?}");
+        }
     }
 }
