@@ -266,6 +266,7 @@ pub struct ExposeSpec {
     #[schemars(length(max = 512))]
     #[x_kube(validation = Rule::new("self.matches('^https?://[^/?#@ ]+(/[^?# ]*[^/?# ])?$')")
         .message("a URL here is http:// or https:// with a host, without a user, a query or a trailing slash"))]
+    #[x_kube(validation = Rule::new("!self.endsWith('.git')").message("a URL here does not end in .git, which Cargo takes for a git index"))]
     pub url: Option<String>,
     /// The public Service.
     #[serde(default)]

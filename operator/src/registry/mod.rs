@@ -23,6 +23,7 @@
 //! to list all of them. So their changes are noticed within the poll interval.
 
 pub mod apply;
+pub mod base_url;
 pub mod build;
 pub mod cleanup;
 pub mod diff;

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::ResourceExt;
 
+use super::base_url::BaseUrl;
 use super::internal::Internal;
 use super::model::{Live, Observed, Problem};
 use super::resources::resources;
@@ -227,8 +228,8 @@ fn spec_problems(name: &str, spec: &CargoRegistrySpec) -> Vec<Problem> {
     }
     refuse_if(spec.replicas.is_some_and(|n| n < 0), "replicas cannot be negative");
     refuse_if(
-        spec.expose.url.as_deref().is_some_and(|url| !is_base_url(url)),
-        "expose.url is http:// or https:// with a host, without a user, a query or a trailing slash",
+        spec.expose.url.as_deref().is_some_and(|url| BaseUrl::parse(url).is_none()),
+        "expose.url is http:// or https:// with a host, without a user, a query or a trailing slash, and does not end in .git",
     );
     problems.extend(storage.s3.iter().flat_map(|s3| s3_problems(s3, spec.expose.url.as_deref())));
     problems
@@ -236,8 +237,10 @@ fn spec_problems(name: &str, spec: &CargoRegistrySpec) -> Vec<Problem> {
 
 /// `own_url`: where clients reach the registry.
 fn s3_problems(s3: &S3Storage, own_url: Option<&str>) -> impl Iterator<Item = Problem> {
-    let is_bad = |url: &Option<String>| url.as_deref().is_some_and(|url| !is_base_url(url));
-    let is_ours = |url: &str| own_url.is_some_and(|own| authority(own) == authority(url));
+    let is_bad =
+        |url: &Option<String>| url.as_deref().is_some_and(|url| BaseUrl::parse(url).is_none_or(|url| url.has_path()));
+    let own = own_url.and_then(BaseUrl::parse);
+    let is_ours = |url: BaseUrl| own.as_ref().is_some_and(|own| own.authority() == url.authority());
     let ambiguous = |bundle: &CaBundle| bundle.secret_key_ref.is_some() == bundle.config_map_key_ref.is_some();
     let rules = [
         (
@@ -248,30 +251,20 @@ fn s3_problems(s3: &S3Storage, own_url: Option<&str>) -> impl Iterator<Item = Pr
             s3.ca_bundle.as_ref().is_some_and(ambiguous),
             "set exactly one of caBundle.secretKeyRef and caBundle.configMapKeyRef",
         ),
-        (is_bad(&s3.endpoint), "storage.s3.endpoint is http:// or https:// with a host, without a trailing slash"),
         (
-            is_bad(&s3.public_endpoint),
-            "storage.s3.publicEndpoint is http:// or https:// with a host, without a trailing slash",
+            is_bad(&s3.endpoint),
+            "storage.s3.endpoint is http:// or https:// with a host, without a path, a user or a trailing slash",
         ),
         (
-            s3.public_endpoint.as_deref().is_some_and(is_ours),
+            is_bad(&s3.public_endpoint),
+            "storage.s3.publicEndpoint is http:// or https:// with a host, without a path, a user or a trailing slash",
+        ),
+        (
+            s3.public_endpoint.as_deref().and_then(BaseUrl::parse).is_some_and(is_ours),
             "storage.s3.publicEndpoint has the host and port of expose.url: Cargo would send its token there, which S3 refuses",
         ),
     ];
     rules.into_iter().filter(|(broken, _)| *broken).map(|(_, message)| Problem::new("InvalidSpec", message))
-}
-
-/// Host and port of a URL.
-fn authority(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    rest.split('/').next().map(str::to_ascii_lowercase)
-}
-
-fn is_base_url(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    rest.is_some_and(|rest| {
-        !rest.is_empty() && !rest.starts_with('/') && !rest.ends_with('/') && !rest.contains(['?', '#', '@', ' '])
-    })
 }
 
 fn shrinks(volume: &VolumeStorage, live: &Live) -> Option<Problem> {

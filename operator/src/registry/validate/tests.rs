@@ -62,6 +62,7 @@ fn urls_are_base_urls() {
         "https://u:p@s3",
         "https://s3?x",
         "https://a b",
+        "https://s3:65536",
     ] {
         assert!(refusal("/storage/s3/endpoint", json!(bad)).is_some(), "{bad}");
         let mut spec = on_s3();
@@ -74,17 +75,44 @@ fn urls_are_base_urls() {
     assert_eq!(refusal("/storage/s3/endpoint", json!("https://minio.storage.svc:9000")), None);
 }
 
+/// The schema says so, too; the cluster may hold that of an older version.
+#[test]
+fn an_endpoint_of_s3_has_no_path_and_a_registry_may() {
+    let with_path = "https://crates.example.com/team";
+    for field in ["endpoint", "publicEndpoint"] {
+        let mut spec = on_s3();
+        spec["storage"]["s3"][field] = json!(with_path);
+        let found = problems(&registry(spec), &found());
+        assert!(found.len() == 1 && found[0].message.contains("without a path"), "{found:?}");
+    }
+    for (url, fits) in [(with_path, true), ("https://crates.example.com/team.git", false)] {
+        let mut spec = on_s3();
+        spec["expose"] = json!({ "url": url });
+        assert_eq!(problems(&registry(spec), &found()).is_empty(), fits, "{url}");
+    }
+}
+
 #[test]
 fn nobody_is_sent_to_the_registry_itself_for_a_file() {
     let mut spec = on_s3();
-    spec["expose"] = json!({ "url": "https://Crates.example.com/team" });
-    for (url, fits) in [
-        ("https://crates.example.com", false),
-        ("https://crates.example.com:9000", true),
-        ("https://s3.example.com", true),
+    for (own, url, fits) in [
+        ("https://Crates.example.com/team", "https://crates.example.com", false),
+        ("https://Crates.example.com/team", "https://crates.example.com:443", false),
+        ("https://crates.example.com:443", "https://crates.example.com", false),
+        ("http://crates.example.com", "http://crates.example.com:80", false),
+        ("http://crates.example.com:443", "https://crates.example.com", false),
+        ("https://crates.example.com", "http://crates.example.com", true),
+        ("https://crates.example.com", "https://crates.example.com:9000", true),
+        ("https://crates.example.com", "https://s3.example.com", true),
     ] {
+        spec["expose"] = json!({ "url": own });
         spec["storage"]["s3"]["publicEndpoint"] = json!(url);
-        assert_eq!(problems(&registry(spec.clone()), &found()).is_empty(), fits, "{url}");
+        let problems = problems(&registry(spec.clone()), &found());
+        assert_eq!(problems.is_empty(), fits, "{own} {url}: {problems:?}");
+        assert!(
+            problems.iter().all(|problem| problem.message.contains("the host and port of expose.url")),
+            "{problems:?}"
+        );
     }
 }
 
