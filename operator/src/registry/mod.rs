@@ -10,7 +10,7 @@
 //! 6. [`build`] makes the children, [`apply`] sends what differs; at the same time the bucket is looked at. Until status says who made
 //!    the bucket, it comes first and the children wait.
 //! 7. A replica is asked for its verdict on the store, the kubelet's complaints are read if replicas are missing, and the Jobs of the store's
-//!    check if the last one did not succeed.
+//!    check if the last one did not succeed. Where the right to list these is missing, that is told, and the pass goes on.
 //! 8. [`status`] computes, [`report`] writes if anything moved. The next pass comes by watch, or after the poll interval.
 //!
 //! # Guarantees
@@ -64,7 +64,7 @@ use crate::crd::registry::{CargoRegistry, CargoRegistryStatus};
 use crate::error::{Error, Result};
 use crate::{finalizer, metrics, names};
 use internal::Internal;
-use model::{Live, Observed, PodTrouble, Verdict};
+use model::{Listed, Live, Observed, PodTrouble, Verdict};
 use status::{Pass, Progress};
 
 /// Name of the controller in logs, metrics and `/readyz`.
@@ -191,7 +191,7 @@ impl Registries {
         let fsck = observed.live.fsck.as_deref().filter(|check| names::is_controlled_by(&check.metadata, &uid));
         let jobs = match fsck.filter(|check| soundness::is_open(check)) {
             Some(_) => observe::maintenance_jobs(&context.client, &namespace, &name).boxed().await?,
-            None => Vec::new(),
+            None => Listed::default(),
         };
         let pass = Pass {
             registry,
@@ -250,23 +250,27 @@ impl Registries {
         live: &Live,
         internal: &Internal,
         context: &Context,
-    ) -> Result<(Option<Verdict>, Vec<PodTrouble>)> {
+    ) -> Result<(Option<Verdict>, Listed<PodTrouble>)> {
         let deployment = match progress {
             Progress::Applied(resources) => Some(&resources.deployment),
             Progress::Refused(_, live) | Progress::Paused(live) => live.deployment.as_ref(),
         };
         let uid = registry.uid().unwrap_or_default();
         let Some(deployment) = deployment.filter(|d| names::is_controlled_by(&d.metadata, &uid)) else {
-            return Ok((None, Vec::new()));
+            return Ok((None, Listed::default()));
         };
         let status = deployment.status.clone().unwrap_or_default();
         if status.replicas.unwrap_or_default() == 0 {
-            return Ok((None, Vec::new()));
+            return Ok((None, Listed::default()));
         }
         let (namespace, name) = (registry.namespace().unwrap_or_default(), registry.name_any());
         let troubles = async {
             let missing = status.available_replicas.unwrap_or_default() < validate::replicas(&registry.spec);
-            if missing { observe::pod_troubles(&context.client, &namespace, &name).await } else { Ok(Vec::new()) }
+            if missing {
+                observe::pod_troubles(&context.client, &namespace, &name).await
+            } else {
+                Ok(Listed::default())
+            }
         };
         // The Secret that pods have read is the live one, if it is there; a new one trusts the old certificate too.
         let secret = live.internal_secret.as_ref().and_then(|s| s.data.as_ref()).unwrap_or(internal.data());

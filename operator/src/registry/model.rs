@@ -82,6 +82,39 @@ impl Problem {
     }
 }
 
+/// What a list gave that a pass can do without: it then knows less, and does all the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed<T> {
+    /// What is there.
+    Found(Vec<T>),
+    /// The API server does not let this account list it: the right that is missing, and what to do.
+    Refused(String),
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Listed::Found(Vec::new())
+    }
+}
+
+impl<T> Listed<T> {
+    /// What is known to be there.
+    pub fn found(&self) -> &[T] {
+        match self {
+            Listed::Found(found) => found,
+            Listed::Refused(_) => &[],
+        }
+    }
+
+    /// Why nothing is known, if that is so.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Listed::Found(_) => None,
+            Listed::Refused(message) => Some(message),
+        }
+    }
+}
+
 /// Live objects under the names of our children; `None` where there is none.
 #[derive(Clone, Default)]
 pub struct Live {

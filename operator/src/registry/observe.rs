@@ -10,13 +10,13 @@ use k8s_openapi::ByteString;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
-use kube::api::ListParams;
+use kube::api::{ListParams, ObjectList};
 use kube::{Api, Client, Resource};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::de::DeserializeOwned;
 
 use super::digest::hash;
-use super::model::{Live, Observed, PodTrouble, Problem, Referenced};
+use super::model::{Listed, Live, Observed, PodTrouble, Problem, Referenced};
 use crate::bucket::Credentials;
 use crate::crd::registry::{CaBundle, CargoRegistrySpec, KeyReference, LocalReference};
 use crate::error::{Error, Result};
@@ -194,28 +194,47 @@ async fn service_account(client: &Client, namespace: &str, name: Option<&str>) -
 /// Why pods of this registry do not run. Asked only while replicas are missing.
 ///
 /// # Errors
-/// The API server did not answer, or refused.
-pub async fn pod_troubles(client: &Client, namespace: &str, name: &str) -> Result<Vec<PodTrouble>> {
+/// The API server did not answer, or not with a list. That it refuses one is part of the answer.
+pub async fn pod_troubles(client: &Client, namespace: &str, name: &str) -> Result<Listed<PodTrouble>> {
     let selector = names::selector_string(&names::selector(name));
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let pods = api
-        .list(&ListParams::default().labels(&selector))
-        .await
-        .map_err(|e| Error::kube(format!("list the pods of CargoRegistry {namespace}/{name}"), e))?;
-    let mut troubles: Vec<_> = pods.items.iter().filter_map(trouble).collect();
+    let pods = api.list(&ListParams::default().labels(&selector)).await;
+    let pods = match listed(pods, namespace, "pods", || format!("list the pods of CargoRegistry {namespace}/{name}"))? {
+        Listed::Found(pods) => pods,
+        Listed::Refused(message) => return Ok(Listed::Refused(message)),
+    };
+    let mut troubles: Vec<_> = pods.iter().filter_map(trouble).collect();
     troubles.sort_by(|a, b| (a.reason, &a.pod).cmp(&(b.reason, &b.pod)));
-    Ok(troubles)
+    Ok(Listed::Found(troubles))
 }
 
 /// The Jobs of this registry's CronJobs. Asked only while the last check of its store has not succeeded.
 ///
 /// # Errors
-/// The API server did not answer, or refused.
-pub async fn maintenance_jobs(client: &Client, namespace: &str, name: &str) -> Result<Vec<Job>> {
+/// The API server did not answer, or not with a list. That it refuses one is part of the answer.
+pub async fn maintenance_jobs(client: &Client, namespace: &str, name: &str) -> Result<Listed<Job>> {
     let selector = names::selector_string(&names::maintenance_labels(name));
     let api: Api<Job> = Api::namespaced(client.clone(), namespace);
     let jobs = api.list(&ListParams::default().labels(&selector)).await;
-    Ok(jobs.map_err(|e| Error::kube(format!("list the Jobs of CargoRegistry {namespace}/{name}"), e))?.items)
+    listed(jobs, namespace, "jobs.batch", || format!("list the Jobs of CargoRegistry {namespace}/{name}"))
+}
+
+/// A right that is missing will not be there at the next try either: somebody has to grant it, and until then a pass goes on without.
+fn listed<K: Clone>(
+    answer: kube::Result<ObjectList<K>>,
+    namespace: &str,
+    resource: &str,
+    action: impl FnOnce() -> String,
+) -> Result<Listed<K>> {
+    match answer {
+        Ok(list) => Ok(Listed::Found(list.items)),
+        Err(kube::Error::Api(answer)) if answer.is_forbidden() => Ok(Listed::Refused(format!(
+            "the operator lacks the right to list {resource} in namespace {namespace}: upgrade the chart that it was installed with \
+             to the operator's version ({})",
+            answer.message
+        ))),
+        Err(error) => Err(Error::kube(action(), error)),
+    }
 }
 
 /// The first reason why `pod` does not run; `None` while it runs or starts as it should.

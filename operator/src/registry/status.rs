@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use super::model::{Applied, Live, PodTrouble, Problem, Resources, Verdict};
+use super::model::{Applied, Listed, Live, PodTrouble, Problem, Resources, Verdict};
 use super::soundness;
 use super::validate::{self, bucket_spec};
 use crate::bucket::{self, findings};
@@ -38,11 +38,11 @@ pub struct Pass<'a> {
     /// What a replica says of its store; `None` when there is none to ask.
     pub verdict: Option<&'a Verdict>,
     /// Why pods do not run.
-    pub troubles: &'a [PodTrouble],
+    pub troubles: &'a Listed<PodTrouble>,
     /// The CronJob that checks the store, as it was when the pass began; `None` on a volume, or before there is one.
     pub fsck: Option<&'a CronJob>,
     /// Its Jobs, if they have to be looked at ([`soundness::is_open`]).
-    pub jobs: &'a [Job],
+    pub jobs: &'a Listed<Job>,
 }
 
 /// The new status. Equal to the old one when nothing moved.
@@ -186,10 +186,17 @@ impl Pass<'_> {
             _ => None,
         };
         causes.extend(of_store.map(|(reason, message)| Cause { reason, message, blocks: true }));
-        causes.extend(self.troubles.iter().map(|t| Cause {
+        causes.extend(self.troubles.found().iter().map(|t| Cause {
             reason: t.reason,
             message: format!("pod {}: {}", t.pod, t.message),
             blocks: true,
+        }));
+        // Not why a replica does not serve, but why nobody is told that.
+        let refusals = [self.troubles.refusal(), self.jobs.refusal()].into_iter().flatten();
+        causes.extend(refusals.map(|message| Cause {
+            reason: "Forbidden",
+            message: message.to_owned(),
+            blocks: false,
         }));
         causes
     }
@@ -197,19 +204,21 @@ impl Pass<'_> {
     /// What the last check of the store came to; what was said before holds while there is nothing new.
     fn store_sound(&self, before: Option<&Condition>) -> Option<Finding> {
         self.registry.spec.storage.s3.as_ref()?;
-        if let Some(new) = self.fsck.and_then(|check| soundness::finding(check, self.jobs)) {
+        if let Some(new) = self.fsck.and_then(|check| soundness::finding(check, self.jobs.found())) {
             return Some(new);
         }
-        match before {
-            Some(before) if before.reason == soundness::FOUND_PROBLEMS => {
+        let unknown = |reason, message| Some(Finding::new(STORE_SOUND, Truth::Unknown, reason, message));
+        match (before, self.jobs.refusal()) {
+            (Some(before), _) if before.reason == soundness::FOUND_PROBLEMS => {
                 let message = before.message.clone();
                 Some(Finding::new(STORE_SOUND, Truth::False, soundness::FOUND_PROBLEMS, message))
             }
-            Some(_) => None,
-            None => {
-                let message = "no check of the store has ended yet";
-                Some(Finding::new(STORE_SOUND, Truth::Unknown, "NotCheckedYet", message))
+            (_, Some(refusal)) => {
+                let message = format!("the last check of the store did not succeed, and why is not known: {refusal}");
+                unknown("Forbidden", message)
             }
+            (Some(_), None) => None,
+            (None, None) => unknown("NotCheckedYet", "no check of the store has ended yet".to_owned()),
         }
     }
 

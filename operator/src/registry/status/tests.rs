@@ -16,9 +16,9 @@ struct Situation {
     deployment: serde_json::Value,
     bucket: Option<bucket::Outcome>,
     verdict: Option<Verdict>,
-    troubles: Vec<PodTrouble>,
+    troubles: Listed<PodTrouble>,
     fsck: Option<CronJob>,
-    jobs: Vec<Job>,
+    jobs: Listed<Job>,
 }
 
 fn two_of_two() -> serde_json::Value {
@@ -46,9 +46,9 @@ impl Situation {
             deployment: two_of_two(),
             bucket: Some(bucket(Truth::True, "Adopted", "")),
             verdict: Some(Verdict::Proven),
-            troubles: Vec::new(),
+            troubles: Listed::default(),
             fsck: None,
-            jobs: Vec::new(),
+            jobs: Listed::default(),
         }
     }
 
@@ -148,6 +148,7 @@ fn one_replica_serves_while_the_other_is_replaced() {
 #[test]
 fn the_cause_is_named_when_nothing_serves() {
     let because = |bucket, verdict, troubles| {
+        let troubles = Listed::Found(troubles);
         Situation { deployment: none_of_two(), bucket: Some(bucket), verdict, troubles, ..Situation::well() }.told()
     };
     let fine = || bucket(Truth::True, "Adopted", "");
@@ -168,6 +169,14 @@ fn the_cause_is_named_when_nothing_serves() {
     let (summary, message) = because(fine(), None, vec![pull]);
     assert_eq!(summary, "False/ImagePullBackOff True/RollingOut True/ImagePullBackOff");
     assert_eq!(message, "pod company-1: ImagePullBackOff: no such image");
+}
+
+#[test]
+fn a_missing_right_is_told_and_is_not_why_nothing_serves() {
+    let troubles = Listed::Refused("no right to list pods".to_owned());
+    let situation = Situation { deployment: none_of_two(), troubles, ..Situation::well() };
+    assert_eq!(situation.told().0, "False/Starting True/RollingOut True/Forbidden");
+    assert_eq!(conditions::get(&situation.status().conditions, DEGRADED).unwrap().message, "no right to list pods");
 }
 
 #[test]
@@ -299,20 +308,26 @@ fn a_check_that_found_problems_needs_a_person_until_one_finds_none() {
     let failed = json!([{ "type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": message }]);
     let metadata = json!({ "name": "company-fsck-7", "ownerReferences": owners, "creationTimestamp": third });
     let job = json!({ "metadata": metadata, "status": { "conditions": failed } });
-    situation.jobs = vec![serde_json::from_value(job).unwrap()];
+    situation.jobs = Listed::Found(vec![serde_json::from_value(job).unwrap()]);
     let status = situation.status();
     assert_eq!(sound(&status), "False/FsckFoundProblems");
     assert_eq!(summary(&status).0, "True/Serving False/RolledOut True/FsckFoundProblems", "crates are served");
 
     // The next check runs, or its Jobs are gone.
     situation.registry.status = Some(status);
-    situation.jobs.clear();
+    situation.jobs = Listed::default();
     for active in [json!([{ "name": "company-fsck-8" }]), json!([])] {
         situation.fsck = check(third, second, active);
         let status = situation.status();
         assert_eq!(sound(&status), "False/FsckFoundProblems");
         assert!(summary(&status).0.ends_with("True/FsckFoundProblems"));
     }
+    // Nor may the operator see them: what was found is still told, and so is that.
+    situation.jobs = Listed::Refused("no right".to_owned());
+    let status = situation.status();
+    assert_eq!(sound(&status), "False/FsckFoundProblems");
+    assert!(conditions::get(&status.conditions, DEGRADED).unwrap().message.ends_with("; no right"));
+    situation.jobs = Listed::default();
     situation.fsck = check(second, third, json!([]));
     let status = situation.status();
     assert_eq!((sound(&status), summary(&status).0.ends_with("False/AsExpected")), ("True/FsckClean".to_owned(), true));
