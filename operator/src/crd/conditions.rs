@@ -16,7 +16,7 @@ pub const DEGRADED: &str = "Degraded";
 /// A running registry has proven that its store honours conditional writes, on which every guarantee rests.
 pub const CONDITIONAL_WRITES: &str = "ConditionalWrites";
 
-/// The last check of the store has found nothing that is left to mend.
+/// The last check of the store left nothing to mend.
 pub const STORE_SOUND: &str = "StoreSound";
 
 /// A condition's `status`, which Kubernetes spells as a string.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct MaintenanceSpec {
     /// `NAME-fsck`: checks that every record is sound and every version's file is there. A Job that fails with exit status 3 has found
-    /// something; its log says what, and what to do, and the condition `StoreSound` says which.
+    /// something that it could not mend; its log says what, and what to do. The condition `StoreSound` is then `False`, and names that Job.
     #[serde(default)]
     pub fsck: FsckSpec,
     /// `NAME-gc`: deletes the files of publishes that died, once they are two days old.

@@ -33,14 +33,12 @@ fn runs(check: &CronJob) -> bool {
 
 /// What there is to say; `None`: nothing new. `jobs`: those of the namespace with the labels of our maintenance, if [`is_open`].
 pub fn finding(check: &CronJob, jobs: &[Job]) -> Option<Finding> {
-    let say = |truth, reason, message: String| Some(Finding::new(STORE_SOUND, truth, reason, message));
     if is_open(check) {
+        let say = |truth, reason, message: String| Some(Finding::new(STORE_SOUND, truth, reason, message));
         let last = last_finished(check, jobs)?;
         let logs = format!("`kubectl -n {} logs job/{}`", check.namespace().unwrap_or_default(), last.name_any());
         return match end(last)? {
-            End::Complete => {
-                say(Truth::True, "FsckClean", "the last check of the store found nothing to mend".to_owned())
-            }
+            End::Complete(at) => Some(clean(at)),
             End::Failed(why) if why.contains(EXIT_STATUS_OF_PROBLEMS) => say(
                 Truth::False,
                 FOUND_PROBLEMS,
@@ -55,12 +53,18 @@ pub fn finding(check: &CronJob, jobs: &[Job]) -> Option<Finding> {
     }
     let succeeded = check.status.as_ref().and_then(|status| status.last_successful_time.as_ref());
     // While one runs, the one before counts, which may not be the one that succeeded last.
-    let at = succeeded.filter(|_| !runs(check))?;
-    say(Truth::True, "FsckClean", format!("the check of {} found nothing that is left to mend", at.0))
+    succeeded.filter(|_| !runs(check)).map(|at| clean(at.0))
+}
+
+/// Whatever it found, it mended. In the same words before and after the CronJob's status knows of it: both times are that of the Job.
+fn clean(at: Timestamp) -> Finding {
+    let message = format!("the check that ended at {at} left nothing to mend");
+    Finding::new(STORE_SOUND, Truth::True, "FsckClean", message)
 }
 
 enum End {
-    Complete,
+    /// When.
+    Complete(Timestamp),
     /// In the words of the Job's controller.
     Failed(String),
 }
@@ -81,10 +85,11 @@ fn due(job: &Job) -> Option<Timestamp> {
 }
 
 fn end(job: &Job) -> Option<End> {
-    let conditions = job.status.as_ref()?.conditions.as_deref().unwrap_or_default();
+    let status = job.status.as_ref()?;
+    let conditions = status.conditions.as_deref().unwrap_or_default();
     conditions.iter().filter(|condition| condition.status == "True").find_map(|condition| {
         match condition.type_.as_str() {
-            "Complete" => Some(End::Complete),
+            "Complete" => status.completion_time.as_ref().map(|at| End::Complete(at.0)),
             "Failed" => {
                 let parts = [condition.reason.as_deref(), condition.message.as_deref()];
                 Some(End::Failed(parts.into_iter().flatten().collect::<Vec<_>>().join(": ")))
@@ -109,7 +114,9 @@ mod tests {
         let owners =
             json!([{ "apiVersion": "batch/v1", "kind": "CronJob", "name": "c", "uid": owner, "controller": true }]);
         let metadata = json!({ "name": name, "ownerReferences": owners, "creationTimestamp": created });
-        serde_json::from_value(json!({ "metadata": metadata, "status": { "conditions": [condition] } })).expect("a Job")
+        let completed = (condition["type"] == "Complete").then_some("2026-11-21T02:07:00Z");
+        let status = json!({ "conditions": [condition], "completionTime": completed });
+        serde_json::from_value(json!({ "metadata": metadata, "status": status })).expect("a Job")
     }
 
     fn failed(message: &str) -> Value {
@@ -159,6 +166,19 @@ mod tests {
         let message = finding(&check, &[last(failed(FOUND))]).expect("a finding").message;
         assert!(message.contains("`kubectl -n demo logs job/company-fsck-2`"), "{message}");
         assert_eq!(told(&check, &[others]), None, "nobody knows: what was said before holds");
+    }
+
+    /// The CronJob's status hears of a Job's success a moment after the Job is done.
+    #[test]
+    fn a_success_is_told_in_the_same_words_before_and_after_the_cron_job_knows() {
+        let (before, last) = ("2026-11-20T02:01:00Z", "2026-11-21T02:00:00Z");
+        let done = job("company-fsck-2", "u", last, json!({ "type": "Complete", "status": "True" }));
+        let completed = done.status.as_ref().and_then(|status| status.completion_time.clone()).expect("it is complete");
+        let first = finding(&check(json!({ "lastScheduleTime": last, "lastSuccessfulTime": before })), &[done]);
+        let later = finding(&check(json!({ "lastScheduleTime": last, "lastSuccessfulTime": completed })), &[]);
+        assert_eq!(first, later);
+        let message = later.expect("a finding").message;
+        assert_eq!(message, "the check that ended at 2026-11-21T02:07:00Z left nothing to mend");
     }
 
     /// A Job that was made by the schedule, at this time by the clock of the API server.
