@@ -101,8 +101,11 @@ pub struct CargoRegistrySpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CacheSpec {
-    /// Room for crate files on the disk of each replica's node (an emptyDir), such as `20Gi`; at least 100Mi. It comes on top of
-    /// `resources.limits.ephemeral-storage`. What does not fit is read from the bucket. Left out, none.
+    /// Room for crate files on the disk of each replica's node (an emptyDir), such as `20Gi`; at least 100Mi. Seven eighths of it are for
+    /// files, and no file above an eighth of those is kept. What does not fit is read from the bucket. It comes on top of
+    /// `resources.limits.ephemeral-storage` and of `resources.requests.ephemeral-storage` alike: the cache will be full, so the
+    /// scheduler has to set all of it aside on each replica's node, or replicas are the first to be evicted when its disk runs short. Left
+    /// out, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_size: Option<Quantity>,
 }

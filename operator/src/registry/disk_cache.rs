@@ -1,4 +1,4 @@
-//! Crate files on the node's disk: the emptyDir of a replica, what the registry is told of it, and the limit that counts it. Pure.
+//! Crate files on the node's disk: the emptyDir of a replica, what the registry is told of it, and the request and the limit that count it. Pure.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,17 @@ pub fn bytes_max(size: &Quantity) -> Option<i64> {
     bytes(size).map(|bytes| bytes - bytes / 8)
 }
 
-/// The limits of a replica that has this emptyDir beside everything else that they are for.
-pub fn with_room(limits: &BTreeMap<String, Quantity>, size: &Quantity) -> BTreeMap<String, Quantity> {
-    let mut limits = limits.clone();
+/// The requests or the limits of a replica that has this emptyDir beside everything else that they are for. Both grow: a cache is full most of
+/// the time, and under disk pressure the kubelet evicts those first who use more than they requested.
+pub fn with_room(amounts: &BTreeMap<String, Quantity>, size: &Quantity) -> BTreeMap<String, Quantity> {
+    let mut amounts = amounts.clone();
     let sum =
-        limits.get(spool::RESOURCE).and_then(bytes).zip(bytes(size)).map(|(limit, room)| limit.saturating_add(room));
+        amounts.get(spool::RESOURCE).and_then(bytes).zip(bytes(size)).map(|(amount, room)| amount.saturating_add(room));
     if let Some(sum) = sum {
         let text = if sum % MIB == 0 { format!("{}Mi", sum / MIB) } else { sum.to_string() };
-        limits.insert(spool::RESOURCE.to_owned(), Quantity(text));
+        amounts.insert(spool::RESOURCE.to_owned(), Quantity(text));
     }
-    limits
+    amounts
 }
 
 /// A size that is none, or too small to be of use.
@@ -51,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn the_room_comes_on_top_of_the_limit() {
+    fn the_room_comes_on_top() {
         let limits = |text: &str| BTreeMap::from([(spool::RESOURCE.to_owned(), quantity(text))]);
         assert_eq!(with_room(&limits("2Gi"), &quantity("8Gi")), limits("10240Mi"));
         assert_eq!(with_room(&BTreeMap::new(), &quantity("8Gi")), BTreeMap::new(), "no limit stays none");

@@ -130,11 +130,8 @@ fn container(registry: &ValidatedRegistry, mounts: Vec<VolumeMount>) -> Containe
         env: matches!(registry.storage, Storage::S3(_)).then(own_address),
         ports: Some(vec![port("http", PUBLIC_PORT), port("internal", INTERNAL_PORT)]),
         resources: Some(ResourceRequirements {
-            requests: Some(registry.requests.clone()),
-            limits: Some(match &registry.disk_cache {
-                Some(size) => disk_cache::with_room(&registry.limits, size),
-                None => registry.limits.clone(),
-            }),
+            requests: Some(with_cache(registry, &registry.requests)),
+            limits: Some(with_cache(registry, &registry.limits)),
             claims: None,
         }),
         // Alive is not ready: a store that is away makes every replica unready, and restarting them would mend nothing.
@@ -153,6 +150,10 @@ fn container(registry: &ValidatedRegistry, mounts: Vec<VolumeMount>) -> Containe
         volume_mounts: Some(mounts),
         ..Container::default()
     }
+}
+
+fn with_cache(registry: &ValidatedRegistry, amounts: &BTreeMap<String, Quantity>) -> BTreeMap<String, Quantity> {
+    registry.disk_cache.as_ref().map_or_else(|| amounts.clone(), |size| disk_cache::with_room(amounts, size))
 }
 
 /// Where the other replicas reach this one.
