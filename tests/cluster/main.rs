@@ -9,6 +9,7 @@ mod conditions;
 mod demo;
 mod examples;
 mod helm;
+mod maintenance;
 mod recovery;
 mod serving;
 mod turns;

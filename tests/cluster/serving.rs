@@ -1,7 +1,8 @@
 //! What a healthy registry does, in its different forms.
 
 use anyhow::{Context, Result, ensure};
-use http::StatusCode;
+use http::{Request, StatusCode};
+use kube::ResourceExt;
 use serde_json::json;
 use supercargo_tests::{
     cargo::{Home, Toolchain},
@@ -14,7 +15,8 @@ use supercargo_tests::{
 
 use crate::turns::in_namespace;
 
-/// What one replica has published, every other one serves at once: in both directions, and a yank as well.
+/// What one replica has published, every other one serves at once: in both directions, and a yank as well. Because it was told, and not only
+/// because a lease had ended.
 #[tokio::test]
 async fn two_replicas_both_serve() -> Result<()> {
     in_namespace("two_replicas_both_serve", async |namespace| {
@@ -34,9 +36,32 @@ async fn two_replicas_both_serve() -> Result<()> {
             let again = consumer_of(reader, name)?;
             reader.developer()?.cargo(again.path(), "generate-lockfile").await?.refused(&[name])?;
         }
+        for pod in running.pods().await? {
+            let metrics = metrics_of(&running, &pod.name_any()).await?;
+            let count = |outcome| counted(&metrics, &format!("supercargo_registry_clears_total{{outcome={outcome:?}}}"));
+            let (acknowledged, outlasted) = (count("acknowledged"), count("outlasted"));
+            ensure!(
+                acknowledged > 0 && outlasted == 0,
+                "{} waited for the other replica's lease instead of its answer: {acknowledged} acknowledged, {outlasted} outlasted\n{metrics}",
+                pod.name_any()
+            );
+        }
         Ok(())
     })
     .await
+}
+
+/// What a pod shows Prometheus, by way of the API server.
+async fn metrics_of(running: &Running, pod: &str) -> Result<String> {
+    let path = format!("/api/v1/namespaces/{}/pods/https:{pod}:8081/proxy/metrics", running.namespace.name());
+    let request = Request::get(&path).body(Vec::new())?;
+    running.namespace.client().request_text(request).await.with_context(|| format!("GET {path}"))
+}
+
+/// The value of a counter; one that was never counted is not shown.
+fn counted(metrics: &str, name: &str) -> u64 {
+    let values = metrics.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    values.sum()
 }
 
 /// The registry as seen through each of its two pods alone.

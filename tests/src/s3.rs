@@ -141,6 +141,13 @@ impl Store {
         Ok(object.body.collect().await?.into_bytes().to_vec())
     }
 
+    /// Overwrite an object, or make one, as somebody would who goes past the registry.
+    pub async fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<()> {
+        let put = self.client.put_object().bucket(bucket).key(key).body(bytes.into());
+        put.send().await.with_context(|| format!("writing {key} of bucket {bucket}"))?;
+        Ok(())
+    }
+
     /// Whether versioning of the bucket is on.
     pub async fn is_versioned(&self, bucket: &str) -> Result<bool> {
         let found = self.client.get_bucket_versioning().bucket(bucket).send().await?;
