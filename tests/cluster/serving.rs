@@ -60,7 +60,7 @@ async fn metrics_of(running: &Running, pod: &str) -> Result<String> {
 
 /// The value of a counter; one that was never counted is not shown.
 fn counted(metrics: &str, name: &str) -> u64 {
-    let values = metrics.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    let values = metrics.lines().filter_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
     values.sum()
 }
 
