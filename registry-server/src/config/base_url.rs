@@ -23,6 +23,10 @@ impl BaseUrl {
         if authority.host().is_empty() {
             return Err("but has no host");
         }
+        // What follows the host is a port, or a user before it; `http` passes over a number that is too large.
+        if !text.contains('@') && authority.as_str().len() > authority.host().len() && authority.port_u16().is_none() {
+            return Err("but its port has to be a number up to 65535");
+        }
         // Anywhere: a password with a slash in it ends the authority.
         if text.contains('@') {
             return Err("but may not carry a user or a password");

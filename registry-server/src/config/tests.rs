@@ -174,7 +174,14 @@ fn nobody_is_sent_from_the_registry_to_itself() {
         let error = of(public, "https://crates.example.com/here").expect_err("the same host and port");
         assert!(error.contains("s3.public_endpoint") && error.contains("public.url"), "{error}");
     }
-    assert!(of("crates", "https://crates.example.com").expect_err("no URL").contains("s3.public_endpoint"));
+    for (public, words) in [
+        ("crates", "has to begin with"),
+        ("https://s3.example.com:65536", "up to 65535"),
+        ("https://s3.example.com:", "up to 65535"),
+    ] {
+        let error = of(public, "https://crates.example.com").expect_err(public);
+        assert!(error.contains("s3.public_endpoint") && error.contains(words), "{error}");
+    }
 }
 
 #[test]
