@@ -29,6 +29,7 @@ impl Floors {
 pub(crate) struct Report {
     pub(crate) violations: Vec<String>,
     pub(crate) reads: u64,
+    pub(crate) downloads: u64,
     pub(crate) failed_reads: u64,
     pub(crate) writes: u64,
     /// By what was said to the user.
@@ -41,6 +42,7 @@ impl Report {
     pub(crate) fn add(&mut self, other: &Self) {
         self.violations.extend(other.violations.iter().cloned());
         self.reads += other.reads;
+        self.downloads += other.downloads;
         self.failed_reads += other.failed_reads;
         self.writes += other.writes;
         for (label, count) in &other.failed_writes {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb};
 use supercargo_registry::ambient::Entropy;
-use supercargo_registry::registry::{Registry, RegistryError};
-use supercargo_registry::store::Key;
+use supercargo_registry::registry::{Registry, RegistryError, Upload};
+use supercargo_registry::store::{Key, Sha256Digest};
 
 use crate::process::Process;
-use crate::support::crates::{name, plain_upload};
+use crate::support::crates::{download, name, plain_upload, rival_upload};
 use crate::world::World;
 
 /// The crates of a run; one of them can be spelled in two ways.
@@ -22,15 +22,39 @@ pub(crate) fn key(krate: &str) -> String {
 /// What a write does; its text is the effect that the books know it by.
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
-    Publish(String),
+    Publish(String, Bytes),
     Yank(String),
     AddOwner(String),
 }
 
+/// Which bytes somebody publishes as a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bytes {
+    First,
+    /// Others.
+    Rival,
+}
+
 impl Write {
+    /// The same version with the other bytes, if this is a publish.
+    pub(crate) fn rival(&self) -> Option<Self> {
+        let Self::Publish(version, bytes) = self else { return None };
+        let other = if *bytes == Bytes::First { Bytes::Rival } else { Bytes::First };
+        Some(Self::Publish(version.clone(), other))
+    }
+
+    /// What is sent, if this is a publish. `krate` in any spelling.
+    fn upload(&self, krate: &str) -> Option<Upload> {
+        match self {
+            Self::Publish(version, Bytes::First) => Some(plain_upload(krate, version)),
+            Self::Publish(version, Bytes::Rival) => Some(rival_upload(krate, version)),
+            Self::Yank(_) | Self::AddOwner(_) => None,
+        }
+    }
+
     fn effect(&self) -> String {
         match self {
-            Self::Publish(version) => format!("publish {version}"),
+            Self::Publish(version, _) => format!("publish {version}"),
             Self::Yank(version) => format!("yank {version}"),
             Self::AddOwner(user) => format!("owner-add {user}"),
         }
@@ -40,9 +64,10 @@ impl Write {
     async fn carry_out(&self, registry: &Registry, principal: &Principal, krate: &str) -> Result<(), RegistryError> {
         let name = name(krate);
         match self {
-            Self::Publish(version) => {
+            Self::Publish(..) => {
                 let ticket = registry.may_publish(principal, &name).await?;
-                registry.publish(ticket, plain_upload(krate, version)).await.map(drop)
+                let upload = self.upload(krate).expect("a publish");
+                registry.publish(ticket, upload).await.map(drop)
             }
             Self::Yank(version) => {
                 registry.set_yanked(principal, &name, &version.parse().expect("a version"), true).await
@@ -58,6 +83,7 @@ impl World {
         let (registry, principal, doing) = (process.registry(), self.principal.clone(), write.clone());
         let at = process.clone();
         let spelling = if self.one_in(2) { krate.to_owned() } else { krate.replace('-', "_") };
+        let cksum = write.upload(&spelling).map(|upload| upload.sha256.to_string());
         let request = process.spawn(async move {
             at.gate().await;
             doing.carry_out(&registry, &principal, &spelling).await
@@ -65,20 +91,67 @@ impl World {
         // A process that died has answered nothing.
         let Ok(result) = request.await else { return false };
         let (key, effect) = (key(krate), write.effect());
-        let rev = self.ledger.books.lock().unwrap().rev_of(&key, &effect);
+        let (rev, is_ours) = {
+            let books = self.ledger.books.lock().unwrap();
+            let is_ours = match (&write, cksum) {
+                (Write::Publish(version, _), Some(cksum)) => {
+                    books.checksum_of(&key, version).map(|stored| stored == cksum)
+                }
+                _ => Some(true),
+            };
+            (books.rev_of(&key, &effect), is_ours)
+        };
         match (&result, rev) {
+            (Ok(()), Some(_)) if is_ours != Some(true) => {
+                self.violation(format!("B: {effect} on {krate} was acknowledged and holds the bytes of another"));
+            }
             (Ok(()), Some(rev)) => {
                 self.count(|report| report.writes += 1);
                 self.floors.raise(&key, rev);
+                if let Write::Publish(version, _) = &write {
+                    self.acknowledged.lock().unwrap().entry(krate).or_default().push(version.clone());
+                }
                 self.burst(krate);
             }
-            (Ok(()), None) => self.violation(format!("H: {effect} on {krate} was acknowledged and is not stored")),
-            (Err(RegistryError::Contended { .. }), Some(_)) => {
+            (Ok(()), None) => self.violation(format!("I: {effect} on {krate} was acknowledged and is not stored")),
+            (Err(RegistryError::Contended { .. }), Some(_)) if is_ours == Some(true) => {
                 self.violation(format!("F: {effect} on {krate} is stored, and its user was told that it is not"));
+            }
+            (Err(RegistryError::Conflict(text)), _) if is_ours != Some(false) && krate != TWO_WORDS => {
+                self.violation(format!("B: {effect} on {krate}: {text}, and no other bytes of it are stored"));
             }
             (Err(error), _) => self.count(|report| *report.failed_writes.entry(error.label()).or_default() += 1),
         }
         result.is_ok()
+    }
+
+    /// Downloads a version that was acknowledged before: the bytes that were committed, from every process.
+    pub(crate) async fn download(&self, process: Arc<Process>, krate: &'static str) {
+        let version = {
+            let acknowledged = self.acknowledged.lock().unwrap();
+            let Some(versions) = acknowledged.get(krate) else { return };
+            versions[self.dice.index(versions.len())].clone()
+        };
+        let (registry, principal, at, asked) =
+            (process.registry(), self.principal.clone(), process.clone(), version.clone());
+        let request = process.spawn(async move {
+            at.gate().await;
+            download(&registry, &principal, krate, &asked).await
+        });
+        let Ok(result) = request.await else { return };
+        let found = match result {
+            Ok(bytes) => Sha256Digest::of(&bytes).to_string(),
+            Err(RegistryError::NotFound(text)) => text,
+            Err(_) => return self.count(|report| report.failed_reads += 1),
+        };
+        self.count(|report| report.downloads += 1);
+        let books = self.ledger.books.lock().unwrap();
+        let committed = books.checksum_of(&key(krate), &version);
+        if committed != Some(&*found) {
+            let text = format!("B: {krate} {version} on process {}: {found}, committed: {committed:?}", process.number);
+            drop(books);
+            self.violation(text);
+        }
     }
 
     /// Reads the index file of a crate from one process.

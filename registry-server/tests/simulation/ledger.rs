@@ -7,9 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use supercargo_registry::access::TokenRecord;
 use supercargo_registry::krate::Record;
+use supercargo_registry::store::faulty::Faulty;
 use supercargo_registry::store::{
-    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Store, StoreError,
+    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Prefix, Put, Sha256Digest, Store, StoreError, list_all,
 };
+
+use crate::support::crates::{name, plain_upload, principal, rival_upload, version};
+use crate::support::registry_in;
 
 /// One committed state of a crate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +32,9 @@ pub(crate) struct Books {
     /// By key: the last `rev`.
     tokens: BTreeMap<String, u64>,
     pub(crate) violations: Vec<String>,
-    /// Until this is set, whatever the store is asked to keep is taken as it comes.
+    /// By key and version: the checksum that its first commit gave it.
+    checksums: BTreeMap<String, BTreeMap<String, String>>,
+    /// Writes of the head.
     pub(crate) heads: u64,
     /// Marks that were taken away.
     pub(crate) sweeps: u64,
@@ -68,13 +74,42 @@ impl Ledger {
     async fn dangling(&self, record: &Record) -> Option<String> {
         let newest = record.ops().last()?.vers.as_ref()?;
         let blob = Key::parse(&record.versions().get(newest)?.blob).expect("a key");
-        let found = matches!(self.inner.get(&blob, None).await, Ok(Get::Found(_)));
-        (!found).then(|| format!("A: {blob} is not stored"))
+        let Ok(Get::Found(object)) = self.inner.get(&blob, None).await else {
+            return Some(format!("A: {blob} is not stored"));
+        };
+        let stored = Sha256Digest::of(&object.bytes(1 << 20).await.expect("whole")).to_string();
+        let line = record.index().expect("readable").get(newest).expect("every version has a line");
+        (stored != line.cksum.to_string()).then(|| format!("A: {blob} holds bytes with the checksum {stored}"))
     }
 }
 
 impl Books {
+    /// Invariant B: a version keeps its checksum for ever.
+    fn versions_committed(&mut self, key: &Key, record: &Record) {
+        let index = record.index().expect("readable");
+        let shown: BTreeMap<_, _> = index.lines().map(|line| (line.vers.to_string(), line.cksum.to_string())).collect();
+        if shown.len() != index.lines().len() {
+            self.violations.push(format!("B: a version is in the index of {key} twice"));
+        }
+        let known = self.checksums.entry(key.to_string()).or_default();
+        for (version, cksum) in &*known {
+            let now = shown.get(version);
+            if now != Some(cksum) {
+                self.violations.push(format!("B: {version} of {key} had the checksum {cksum}, and has {now:?}"));
+            }
+        }
+        for (version, cksum) in shown {
+            known.entry(version).or_insert(cksum);
+        }
+    }
+
+    /// The checksum that was committed for a version.
+    pub(crate) fn checksum_of(&self, key: &str, version: &str) -> Option<&str> {
+        self.checksums.get(key)?.get(version).map(String::as_str)
+    }
+
     fn crate_committed(&mut self, key: &Key, record: &Record) {
+        self.versions_committed(key, record);
         let states = self.crates.entry(key.to_string()).or_default();
         if record.rev() != states.len() as u64 + 1 {
             self.violations.push(format!("D: {key} goes from rev {} to {}", states.len(), record.rev()));
@@ -146,11 +181,38 @@ impl Store for Ledger {
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.books.lock().unwrap().violations.push(format!("G: somebody deletes {key}"));
+        self.books.lock().unwrap().violations.push(format!("H: somebody deletes {key}"));
         self.inner.delete(key).await
     }
 
     fn location(&self) -> String {
         "the simulated store".into()
     }
+}
+
+/// What no registry does: the same crate twice, of which each has its own bytes for one version.
+#[tokio::test]
+async fn the_books_notice_a_version_that_gets_other_bytes() {
+    let ledger = Ledger::default();
+    let Ok(Key::Crate(alpha)) = Key::krate("alpha") else { panic!("a name") };
+    for (rev, upload) in [(1, plain_upload("alpha", "1.0.0")), (2, rival_upload("alpha", "1.0.0"))] {
+        let store = Arc::new(Faulty::calm(MemoryStore::new()));
+        let registry = registry_in(store.clone(), rev).await;
+        let ann = principal(&registry, "ann").await;
+        let ticket = registry.may_publish(&ann, &name("alpha")).await.unwrap();
+        registry.publish(ticket, upload).await.unwrap();
+        if rev == 2 {
+            registry.set_yanked(&ann, &name("alpha"), &version("1.0.0"), true).await.unwrap();
+        }
+        for prefix in [Prefix::Blobs(alpha.clone()), Prefix::Crates] {
+            for entry in list_all(store.inner(), &prefix).await.unwrap() {
+                let Get::Found(object) = store.inner().get(&entry.key, None).await.unwrap() else { panic!("listed") };
+                let body = Body::Bytes(object.bytes(1 << 20).await.unwrap());
+                assert!(matches!(ledger.put(&entry.key, body, Cond::Any).await, Put::Stored(_)));
+            }
+        }
+    }
+    let violations = ledger.books.lock().unwrap().violations.clone();
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert!(violations[0].starts_with("B: 1.0.0 of v1/crate/"), "{violations:?}");
 }

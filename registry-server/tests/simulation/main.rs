@@ -10,6 +10,7 @@
 mod check;
 mod clients;
 mod dice;
+mod faults;
 mod ledger;
 mod mutants;
 mod process;

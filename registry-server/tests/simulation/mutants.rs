@@ -10,7 +10,8 @@ use crate::world::Setting;
 pub(crate) enum Shows {
     /// Within a few seeds: part of every test run.
     Often,
-    /// Within [`SEEDS_MAX`] seeds, or a few times as many: for the soak.
+    /// Within [`SEEDS_MAX`] seeds, or a few times as many: for the soak. For some of these another test has the schedule that shows them every
+    /// time: `tests/scenarios.rs` names it.
     Seldom,
 }
 

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::check::{Floors, Report};
-use crate::clients::{CRATES, Write, new_token, secret};
+use crate::clients::{Bytes, CRATES, Write, new_token, secret};
 use crate::dice::Dice;
 use crate::ledger::Ledger;
-use crate::process::{LocalTime, Process, Trouble};
+use crate::process::{LocalTime, Process};
 use crate::wire::{PeerWire, StoreWire, Weather};
 
 /// What kind of run.
@@ -44,7 +44,7 @@ impl Setting {
     }
 }
 
-const LEASE: Duration = Duration::from_millis(500);
+pub(crate) const LEASE: Duration = Duration::from_millis(500);
 const TOKENS: usize = 3;
 
 /// The processes, by address; who is there now.
@@ -59,19 +59,21 @@ impl Processes {
 
 pub(crate) struct World {
     this: OnceLock<Weak<World>>,
-    setting: Setting,
-    dice: Dice,
+    pub(crate) setting: Setting,
+    pub(crate) dice: Dice,
     addresses: usize,
     ring_max: usize,
     processes: Processes,
     /// All that were ever started and may still live: an address may have been taken over.
     all: Mutex<Vec<Arc<Process>>>,
-    store: Faulty<Ledger>,
+    pub(crate) store: Faulty<Ledger>,
     pub(crate) ledger: Ledger,
     pub(crate) floors: Floors,
     pub(crate) principal: Principal,
     tokens: Mutex<Vec<Arc<TokenSecret>>>,
     versions: Mutex<BTreeMap<&'static str, u64>>,
+    /// The versions of crates whose publishes were acknowledged.
+    pub(crate) acknowledged: Mutex<BTreeMap<&'static str, Vec<String>>>,
     report: Mutex<Report>,
     ends: Instant,
 }
@@ -131,6 +133,7 @@ impl World {
             principal,
             tokens: Mutex::new((0..TOKENS).map(|_| secret(&entropy)).collect()),
             versions: Mutex::default(),
+            acknowledged: Mutex::default(),
             report: Mutex::default(),
             ends: Instant::now() + setting.lasts,
         });
@@ -150,17 +153,17 @@ impl World {
         self.dice.one_in(n)
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         Instant::now() >= self.ends || !self.report.lock().unwrap().violations.is_empty()
     }
 
     /// Starts a process at an address, in place of whoever is there.
-    async fn start(&self, address: usize) {
+    pub(crate) async fn start(&self, address: usize) {
         self.start_in(address, |_| ()).await;
     }
 
     /// The same, in trouble from its first step on.
-    async fn start_in(&self, address: usize, trouble: impl FnOnce(&Process)) {
+    pub(crate) async fn start_in(&self, address: usize, trouble: impl FnOnce(&Process)) {
         // The extremes are likely.
         let place = [0.0, 1.0, self.dice.share()][self.dice.index(3)];
         let rate = self.setting.clock_ratio.powf(place - 0.5);
@@ -199,7 +202,7 @@ impl World {
         });
     }
 
-    fn any_process(&self) -> Arc<Process> {
+    pub(crate) fn any_process(&self) -> Arc<Process> {
         self.processes.at(self.dice.index(self.addresses)).expect("every address has a process")
     }
 
@@ -246,11 +249,20 @@ impl World {
             tokio::time::sleep(self.dice.millis(0, 500)).await;
             let krate = CRATES[self.dice.index(CRATES.len() * 2).min(CRATES.len() - 1)];
             let write = self.some_write(krate);
+            // Somebody else may publish other bytes as the same version at the same time.
+            if let Some(rival) = write.rival().filter(|_| self.dice.one_in(4)) {
+                let (world, process, pause) = (self.clone(), self.any_process(), self.dice.millis(0, 60));
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    world.write(process, krate, rival).await;
+                });
+            }
             let (world, process) = (self.clone(), self.any_process());
             tokio::spawn(async move {
-                // What a user does: repeat what failed, maybe elsewhere.
+                // What a user does: repeat what failed, maybe elsewhere, and maybe after a change of the files.
                 if !world.write(process, krate, write.clone()).await && !world.is_over() {
-                    world.write(world.any_process(), krate, write).await;
+                    let changed = write.rival().filter(|_| world.dice.one_in(4));
+                    world.write(world.any_process(), krate, changed.unwrap_or(write)).await;
                 }
             });
         }
@@ -264,7 +276,7 @@ impl World {
             1 if *last > 0 => Write::AddOwner(format!("user{}", self.dice.below(1000))),
             _ => {
                 *last += 1;
-                Write::Publish(format!("1.0.{last}"))
+                Write::Publish(format!("1.0.{last}"), Bytes::First)
             }
         }
     }
@@ -274,7 +286,7 @@ impl World {
             tokio::time::sleep(self.dice.millis(0, 50)).await;
             let (world, process) = (self.clone(), self.any_process());
             let krate = CRATES[self.dice.index(CRATES.len())];
-            let what = self.dice.below(8);
+            let what = self.dice.below(9);
             tokio::spawn(async move {
                 match what {
                     0 => world.read_owners(process, krate).await,
@@ -282,6 +294,7 @@ impl World {
                         let token = world.tokens.lock().unwrap()[world.dice.index(TOKENS)].clone();
                         world.show_token(process, token).await;
                     }
+                    3 => world.download(process, krate).await,
                     _ => world.read_index(process, krate).await,
                 }
             });
@@ -304,103 +317,6 @@ impl World {
                 }
             }
             self.tokens.lock().unwrap()[which] = secret(&entropy);
-        }
-    }
-
-    async fn faults(self: Arc<Self>) {
-        while !self.is_over() {
-            tokio::time::sleep(self.dice.up_to(LEASE * 3 / 2)).await;
-            let process = self.any_process();
-            if process.is_leaving() || !process.is_alive() {
-                continue;
-            }
-            if self.dice.one_in(self.setting.weather.lost_joins) {
-                self.lose_join(process).await;
-                continue;
-            }
-            let until = Instant::now() + self.dice.up_to(LEASE * 4);
-            match self.dice.below(11) {
-                0 => process.trouble(Trouble::Paused, Instant::now() + self.dice.up_to(LEASE * 2)),
-                1 => process.trouble(Trouble::NoIncoming, until),
-                2 => process.trouble(Trouble::NoOutgoing, until),
-                3 => {
-                    process.trouble(Trouble::NoIncoming, until);
-                    process.trouble(Trouble::NoOutgoing, until);
-                }
-                4 => process.trouble(Trouble::NoStore, until),
-                5 => self.crash(process),
-                6 => self.take_over(process).await,
-                7 => self.leave(process),
-                // It lives on its lease alone.
-                8 | 9 => {
-                    process.trouble(Trouble::NoIncoming, until);
-                    process.trouble(Trouble::NoStore, until);
-                }
-                _ => process.trouble(Trouble::Paused, Instant::now() + self.dice.up_to(LEASE / 2)),
-            }
-        }
-    }
-
-    fn crash(self: &Arc<Self>, process: Arc<Process>) {
-        process.begin_to_leave();
-        process.kill();
-        let (world, pause) = (self.clone(), self.dice.up_to(LEASE * 2));
-        tokio::spawn(async move {
-            tokio::time::sleep(pause).await;
-            world.start(process.address).await;
-        });
-    }
-
-    /// A new process joins, does not hear that it has, and is heard by nobody.
-    async fn lose_join(self: &Arc<Self>, process: Arc<Process>) {
-        process.begin_to_leave();
-        process.kill();
-        let trouble = |process: &Process, lasts: Duration| {
-            process.trouble(Trouble::LostJoin, Instant::now() + Duration::from_secs(1));
-            process.trouble(Trouble::NoIncoming, Instant::now() + lasts);
-        };
-        let lasts = self.dice.millis(1000, 4000);
-        self.start_in(process.address, |process| trouble(process, lasts)).await;
-    }
-
-    /// A new process gets the address while the old one still serves.
-    async fn take_over(self: &Arc<Self>, process: Arc<Process>) {
-        self.start(process.address).await;
-        let rest = self.dice.up_to(LEASE * 5);
-        tokio::spawn(async move {
-            tokio::time::sleep(rest).await;
-            process.kill();
-        });
-    }
-
-    fn leave(self: &Arc<Self>, process: Arc<Process>) {
-        process.begin_to_leave();
-        let world = self.clone();
-        tokio::spawn(async move {
-            let registry = process.registry();
-            let _ = process.spawn(async move { registry.leave().await }).await;
-            process.kill();
-            tokio::time::sleep(world.dice.millis(0, 300)).await;
-            world.start(process.address).await;
-        });
-    }
-
-    /// Now and then the store is in a bad mood for a while.
-    async fn storms(self: Arc<Self>) {
-        while !self.is_over() {
-            tokio::time::sleep(self.dice.millis(0, 6000)).await;
-            let some = || 0.3 * self.dice.share();
-            let rates = Rates {
-                not_sent: some(),
-                throttled: some(),
-                conflict: some(),
-                truncated: some() / 3.0,
-                flipped: some() / 3.0,
-                ..Rates::default()
-            };
-            self.store.set_rates(rates);
-            tokio::time::sleep(self.dice.millis(0, 800)).await;
-            self.store.set_rates(Rates::default());
         }
     }
 

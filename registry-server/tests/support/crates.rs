@@ -10,7 +10,7 @@ use supercargo_registry::krate::packed::Packed;
 use supercargo_registry::krate::release::OwnIndexUrls;
 use supercargo_registry::krate::tarball::{TarballLimits, Unpacked};
 use supercargo_registry::krate::{CrateName, Record, Release, Version};
-use supercargo_registry::registry::{Published, Registry, RegistryError, Upload};
+use supercargo_registry::registry::{Content, Published, Registry, RegistryError, Upload};
 use supercargo_registry::store::{Body, Get, Key, Prefix, Sha256Digest, Store, list_all};
 
 pub(crate) fn name(text: &str) -> CrateName {
@@ -57,16 +57,40 @@ fn release(packed: &Packed, krate: &[u8]) -> Release {
     Release::check(&metadata, &unpacked, &OwnIndexUrls::default()).expect("they agree")
 }
 
-/// The same of a plain crate, made once for all that ask for it: packing is what takes time.
+/// The same of a plain crate.
 pub(crate) fn plain_upload(krate: &str, version: &str) -> Upload {
-    static UPLOADS: LazyLock<Mutex<HashMap<(String, String), (Release, Vec<u8>)>>> = LazyLock::new(Mutex::default);
+    made_once(Packed::new(krate, version))
+}
+
+/// A plain crate of that name and version with other bytes.
+pub(crate) fn rival_upload(krate: &str, version: &str) -> Upload {
+    made_once(Packed::new(krate, version).with_source("pub fn of_a_rival() {}\n"))
+}
+
+/// Made once for all that ask for it: packing is what takes time.
+fn made_once(packed: Packed) -> Upload {
+    static UPLOADS: LazyLock<Mutex<HashMap<[String; 3], (Release, Vec<u8>)>>> = LazyLock::new(Mutex::default);
     let mut uploads = UPLOADS.lock().unwrap();
-    let (release, bytes) = uploads.entry((krate.to_owned(), version.to_owned())).or_insert_with(|| {
-        let packed = Packed::new(krate, version);
+    let which = [packed.name.clone(), packed.version.clone(), packed.source.clone()];
+    let (release, bytes) = uploads.entry(which).or_insert_with(|| {
         let bytes = packed.krate();
         (release(&packed, &bytes), bytes)
     });
     Upload { release: release.clone(), sha256: Sha256Digest::of(bytes), body: Body::from(bytes.clone()) }
+}
+
+/// The bytes of a version as a registry hands them out.
+pub(crate) async fn download(
+    registry: &Registry,
+    user: &Principal,
+    krate: &str,
+    vers: &str,
+) -> Result<Vec<u8>, RegistryError> {
+    let download = registry.download(user, &name(krate), &version(vers)).await?;
+    Ok(match registry.content(&download, None).await? {
+        Content::Whole(bytes) => bytes.to_vec(),
+        Content::Stream(body) => body.bytes().await?.to_vec(),
+    })
 }
 
 pub(crate) async fn publish(
