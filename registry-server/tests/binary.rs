@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test says no by panicking")]
 #![allow(missing_docs)]
 
+mod support;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use supercargo_registry::store::s3_server::{Fault, Lie, S3Server};
+use support::process::on_s3;
 
 /// How a run ended.
 #[derive(Debug)]
@@ -38,22 +41,8 @@ async fn run(args: &[&str], env: &[(&str, &str)]) -> Ended {
     end(command(args, env).spawn().unwrap()).await
 }
 
-/// The variables for the bucket of a server.
-fn bucket(server: &S3Server) -> Vec<(String, String)> {
-    let directory = server.credentials_dir().display().to_string();
-    [
-        ("SUPERCARGO_STORAGE_KIND", "s3"),
-        ("SUPERCARGO_S3_BUCKET", "registry"),
-        ("SUPERCARGO_S3_ENDPOINT", &server.endpoint()),
-        ("SUPERCARGO_S3_FORCE_PATH_STYLE", "true"),
-        ("SUPERCARGO_S3_CREDENTIALS_DIR", &directory),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
-}
-
-async fn with(args: &[&str], env: &[(String, String)], more: &[(&str, &str)]) -> Ended {
-    let mut all: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+async fn with(args: &[&str], env: &[(&str, String)], more: &[(&str, &str)]) -> Ended {
+    let mut all: Vec<_> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
     all.extend(more);
     run(args, &all).await
 }
@@ -68,7 +57,7 @@ fn write<'a>(directory: &Path, name: &str, text: &str, path: &'a mut String) -> 
 async fn check_config_looks_at_everything_that_s3_names() {
     const CHECK: &[&str] = &["serve", "--check-config"];
     let server = S3Server::start(Lie::Honest).await.unwrap();
-    let env = bucket(&server);
+    let env = on_s3(&server);
     let ended = with(CHECK, &env, &[]).await;
     assert_eq!((ended.status, ended.out.as_str()), (Some(0), "the configuration is valid\n"), "{ended:?}");
 
@@ -108,17 +97,17 @@ async fn prove_ends_with_0_3_or_4_and_leaves_the_bucket_as_it_was() {
         [(Lie::Honest, 0, "register       Passed"), (Lie::IgnoresConditions, 3, "create         Failed")]
     {
         let server = S3Server::start(lie).await.unwrap();
-        let ended = with(&["prove"], &bucket(&server), &[]).await;
+        let ended = with(&["prove"], &on_s3(&server), &[]).await;
         assert_eq!(ended.status, Some(status), "{lie:?}: {ended:?}");
         assert!(ended.out.contains(part), "{lie:?}: {ended:?}");
         assert_eq!(server.object_keys(), [] as [&str; 0], "{lie:?}");
     }
     let server = S3Server::start(Lie::Honest).await.unwrap();
-    let ended = with(&["prove"], &bucket(&server), &[("SUPERCARGO_S3_ENDPOINT", "http://127.0.0.1:1")]).await;
+    let ended = with(&["prove"], &on_s3(&server), &[("SUPERCARGO_S3_ENDPOINT", "http://127.0.0.1:1")]).await;
     assert_eq!(ended.status, Some(4), "{ended:?}");
 
     server.plant("v1/meta/format", r#"{"version":2}"#);
-    let ended = with(&["prove"], &bucket(&server), &[]).await;
+    let ended = with(&["prove"], &on_s3(&server), &[]).await;
     assert_eq!(ended.status, Some(3), "{ended:?}");
     assert!(ended.err.contains("(step format)") && ended.err.contains("the store has format 2"), "{ended:?}");
 }
@@ -133,7 +122,7 @@ async fn a_proof_that_is_terminated_leaves_nothing_behind() {
     for args in [&["prove"][..], &["serve"]] {
         let server = S3Server::start(Lie::Honest).await.unwrap();
         server.inject("PUT", "race-small-1", Fault::Stall, usize::MAX);
-        let env = bucket(&server);
+        let env = on_s3(&server);
         let mut command = command(
             args,
             &[("SUPERCARGO_PUBLIC_LISTEN", "127.0.0.1:0"), ("SUPERCARGO_INTERNAL_LISTEN", "127.0.0.1:0")],
@@ -170,7 +159,7 @@ async fn a_bundle_replaces_the_authorities_of_the_system() {
     let known = write(dir.path(), "known.pem", &known.cert.pem(), &mut known_file);
     let other = write(dir.path(), "other.pem", &other.cert.pem(), &mut other_file);
 
-    let env = bucket(&server);
+    let env = on_s3(&server);
     let ended = with(&["prove"], &env, &[("SSL_CERT_FILE", known)]).await;
     assert_eq!(ended.status, Some(0), "the system knows it: {ended:?}");
     let ended = with(&["prove"], &env, &[("SSL_CERT_FILE", other), ("SUPERCARGO_S3_CA_BUNDLE_FILE", known)]).await;
@@ -183,7 +172,7 @@ async fn a_bundle_replaces_the_authorities_of_the_system() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fsck_and_gc_say_by_their_status_whether_somebody_has_to_look() {
     let server = S3Server::start(Lie::Honest).await.unwrap();
-    let env = bucket(&server);
+    let env = on_s3(&server);
     let empty = with(&["fsck"], &env, &[]).await;
     assert_eq!(empty.status, Some(1), "{empty:?}");
     assert!(empty.err.contains("there is no registry here"), "{empty:?}");

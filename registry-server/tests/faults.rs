@@ -9,16 +9,19 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use supercargo_registry::access::{TokenSecret, Verb};
+use supercargo_registry::access::TokenSecret;
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::config::Config;
 use supercargo_registry::krate::packed::Packed;
-use supercargo_registry::registry::{RegistryError, Storage};
+use supercargo_registry::registry::{Published, RegistryError, Storage};
+use supercargo_registry::replicas::{Mutant, Rules, Settings};
 use supercargo_registry::store::faulty::{Call, Fault, Faulty, Rates};
 use supercargo_registry::store::proof::VerdictKind;
 use supercargo_registry::store::{MemoryStore, Prefix, Sha256Digest, list_all};
-use support::crates::{audit, name, principal, publish, publish_plain, shown, upload, version};
-use support::replicas::Bench;
+use support::crates::{
+    audit, download, key, name, new_token, principal, publish, publish_plain, record_at, shown, upload, version,
+};
+use support::replicas::{Bench, at};
 
 const RECORD: &str = "v1/crate/";
 const BLOB: &str = "v1/blob/";
@@ -58,15 +61,30 @@ async fn a_lost_reply_is_recognised_as_our_own_write() {
     }
 }
 
+/// The put that nobody hears of lands later: before the writer looks, while it tries again, after it has answered, and after others have changed
+/// the crate.
 #[tokio::test(start_paused = true)]
 async fn a_write_that_lands_late_lands_once() {
-    for millis in [1, 30, 5_000] {
-        let bench = Bench::new().await;
-        bench.store.script(Call::Put, RECORD, Fault::Late(Duration::from_millis(millis)));
-        publish(&bench.registry, &bench.ann, &Packed::new("a", "1.0.0")).await.expect("the loop gets there");
-        publish(&bench.registry, &bench.ann, &Packed::new("a", "1.1.0")).await.expect("so does the next");
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        assert_eq!(bench.lines().await["a"].len(), 2, "{millis} ms");
+    for late in ["the mark", "the commit"] {
+        for millis in [1, 30, 5_000, 30_000] {
+            let bench = Bench::new().await;
+            let registry = bench.replica("a").await;
+            if late == "the commit" {
+                bench.store.script_pass(Call::Put, RECORD);
+            }
+            bench.store.script(Call::Put, RECORD, Fault::Late(Duration::from_millis(millis)));
+            publish(&registry, &bench.ann, &Packed::new("a", "1.0.0")).await.expect("the loop gets there");
+            let announced = bench.head().await.seq;
+            publish(&registry, &bench.ann, &Packed::new("a", "1.1.0")).await.expect("so does the next");
+            assert_eq!(bench.head().await.seq, announced + 1, "{late}, {millis} ms");
+            let before = bench.lines().await;
+            assert_eq!(before["a"].len(), 2, "{late}, {millis} ms");
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(bench.lines().await, before, "{late}, {millis} ms: nothing is lost to what lands late");
+            assert_eq!(bench.head().await.seq, announced + 1, "{late}, {millis} ms: and nothing announced again");
+            let record = record_at(bench.store.inner(), &key("a")).await;
+            assert_eq!(record.mark(), None, "{late}, {millis} ms: no mark is left");
+        }
     }
 }
 
@@ -88,6 +106,35 @@ async fn an_outcome_that_stays_unknown_is_told_as_such_and_the_command_can_be_re
     assert!(error.to_string().contains("repeat the command"), "{error}");
     publish(&bench.registry, &bench.ann, &packed).await.expect("repeated, it is a success");
     assert_eq!(bench.lines().await["a"].len(), 1);
+}
+
+/// The commit lands, nobody hears of it or can look, and the same put again is refused: by our own commit. What the user is told then.
+async fn told_after_a_refusal_by_ones_own_commit(rules: Rules) -> Result<Published, RegistryError> {
+    let packed = Packed::new("a", "1.0.0");
+    let bench = Bench::new().await;
+    let registry = bench.replica_with(Settings { rules, ..at("a") }).await;
+    let ticket = registry.may_publish(&bench.ann, &name("a")).await.expect("no faults yet");
+    // The mark goes well.
+    bench.store.script_pass(Call::Put, RECORD);
+    bench.store.script(Call::Put, RECORD, Fault::LostReply);
+    for _ in 0..3 {
+        bench.store.script(Call::Get, RECORD, Fault::NotSent);
+    }
+    let told = registry.publish(ticket, upload(&packed)).await;
+    assert_eq!(bench.puts(RECORD), 3, "a mark, a commit, and the commit again");
+    assert_eq!(bench.lines().await["a"].len(), 1, "it is stored");
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_after_an_unknown_outcome_is_looked_into() {
+    let told = told_after_a_refusal_by_ones_own_commit(Rules::default()).await;
+    told.expect("it is our own commit that refuses us");
+    let told = told_after_a_refusal_by_ones_own_commit(Rules::without(Mutant::RefusedAfterUnknown)).await;
+    assert!(
+        matches!(told, Err(RegistryError::Contended { .. })),
+        "the broken rule says that nothing was written: {told:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,28 +255,56 @@ async fn one_of_three_replicas_gets_the_name_and_the_others_are_told() {
     assert_eq!(audit(&*store).await.into_keys().collect::<Vec<_>>(), winners);
 }
 
+/// Two members publish one version at the same time, over a store whose calls take as long as the seed says. Which of them won, if not both.
+async fn race_for_a_version(seed: u64, packed: [&Packed; 2]) -> Option<usize> {
+    let bench = Bench::seeded(seed).await;
+    let replicas = [bench.replica("a").await, bench.replica("b").await];
+    // Both have seen that the name is free.
+    let [one, two] = &replicas;
+    let tickets = (
+        one.may_publish(&bench.ann, &name("krate")).await.expect("free"),
+        two.may_publish(&bench.ann, &name("krate")).await.expect("free"),
+    );
+    bench.store.set_rates(Rates { delay_max: Duration::from_millis(20), ..Rates::default() });
+    let race =
+        async { tokio::join!(one.publish(tickets.0, upload(packed[0])), two.publish(tickets.1, upload(packed[1]))) };
+    let (results, calls) = bench.calls_of(race).await;
+    assert_eq!(calls[..2], ["Put blob", "Put blob"], "seed {seed}: both have begun before either is done: {calls:?}");
+    let same = packed[0].source == packed[1].source;
+    let winner = match &results {
+        (Ok(_), Ok(_)) => None,
+        (Ok(_), Err(RegistryError::Conflict(text))) | (Err(RegistryError::Conflict(text)), Ok(_)) if !same => {
+            assert!(text.contains("1.0.0"), "seed {seed}: {text}");
+            Some(usize::from(results.0.is_err()))
+        }
+        other => panic!("seed {seed}, the same bytes: {same}: {other:?}"),
+    };
+    assert_eq!(winner.is_none(), same, "seed {seed}: of two with other bytes exactly one wins");
+
+    bench.store.set_rates(Rates::default());
+    let wanted = packed[winner.unwrap_or(0)].krate();
+    let cksum = Sha256Digest::of(&wanted).to_string();
+    assert_eq!(bench.lines().await["krate"], [("1.0.0".to_owned(), cksum, false)], "seed {seed}");
+    let late = support::registry_in(bench.store.clone(), 3).await;
+    for registry in [one, two, &late] {
+        let bytes = download(registry, &bench.ann, "krate", "1.0.0").await.expect("it is there");
+        assert!(bytes == wanted, "seed {seed}: the bytes of the winner are what everybody gets");
+    }
+    winner
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_replicas_and_one_version_end_with_one_checksum() {
-    for same in [true, false] {
-        let store = Arc::new(MemoryStore::new());
-        let one = support::registry_in(store.clone(), 1).await;
-        let two = support::registry_in(store.clone(), 2).await;
-        let ann = principal(&one, "ann").await;
-        let first = Packed::new("a", "1.0.0");
-        let second = if same { first.clone() } else { first.clone().with_source("pub fn other() {}") };
-        // Both have seen that the name is free.
-        let tickets = (
-            one.may_publish(&ann, &name("a")).await.expect("free"),
-            two.may_publish(&ann, &name("a")).await.expect("free"),
-        );
-        let results = (one.publish(tickets.0, upload(&first)).await, two.publish(tickets.1, upload(&second)).await);
-        results.0.expect("the first wins");
-        match same {
-            true => drop(results.1.expect("the same bytes are a success for both")),
-            false => assert!(matches!(results.1, Err(RegistryError::Conflict(_))), "{:?}", results.1),
-        }
-        assert_eq!(audit(&*store).await["a"].len(), 1);
+    let first = Packed::new("krate", "1.0.0");
+    let second = first.clone().with_source("pub fn other() {}");
+    let mut wins = [0; 2];
+    for seed in 0..20 {
+        assert_eq!(race_for_a_version(seed, [&first, &first]).await, None);
+        let winner = race_for_a_version(seed, [&first, &second]).await.expect("one of them");
+        wins[winner] += 1;
     }
+    println!("{wins:?}");
+    assert!(wins.iter().all(|wins| *wins > 0), "either of them can win: {wins:?}");
 }
 
 /// Publishers and yankers on two replicas over a rough store; every acknowledged version has to be there in the end.
@@ -287,19 +362,13 @@ async fn nothing_acknowledged_is_lost_on_a_rough_store() {
 async fn tokens_survive_lost_replies_and_stay_revoked() {
     let bench = Bench::new().await;
     let secret = Entropy::seeded(9).with(TokenSecret::generate);
-    let new = || supercargo_registry::access::NewToken {
-        user: "ci".parse().expect("a login"),
-        description: "x".into(),
-        grants: vec![supercargo_registry::access::Grant::on_all([Verb::Read])],
-        expires_at: None,
-    };
     bench.store.script(Call::Put, "v1/token/", Fault::LostReply);
-    let made = bench.registry.put_token(secret.hash(), new()).await.expect("recognised");
-    let again = bench.registry.put_token(secret.hash(), new()).await.expect("the same again");
+    let made = bench.registry.put_token(secret.hash(), new_token()).await.expect("recognised");
+    let again = bench.registry.put_token(secret.hash(), new_token()).await.expect("the same again");
     assert_eq!(made, again, "the same content writes nothing");
     bench.store.script(Call::Put, "v1/token/", Fault::LostReply);
     bench.registry.revoke_token(secret.hash()).await.expect("recognised");
-    let error = bench.registry.put_token(secret.hash(), new()).await.expect_err("for ever");
+    let error = bench.registry.put_token(secret.hash(), new_token()).await.expect_err("for ever");
     assert!(matches!(error, RegistryError::Conflict(_)), "{error:?}");
     bench.registry.revoke_token(secret.hash()).await.expect("again is a success");
     let other = support::registry_in(bench.store.clone(), 8).await;

@@ -20,7 +20,7 @@ use supercargo_registry::store::proof::Provable;
 use supercargo_registry::store::s3_server::{Lie, S3Server};
 use support::TestServer;
 use support::client::{Answer, send};
-use support::process::{ServerProcess, admin_file, serve};
+use support::process::{ServerProcess, admin_file, on_s3, serve};
 
 /// Longer than anything here takes, and much shorter than a lease: a notice that is not acknowledged fails a test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -142,18 +142,12 @@ async fn a_replica_that_was_stopped_shows_nothing_old() {
     let s3 = S3Server::start(Lie::Honest).await.unwrap();
     let (credential, admin) = (dir.path().join("credential"), admin_file(dir.path()));
     std::fs::write(&credential, CREDENTIAL).unwrap();
-    let (credential, secret) = (credential.display().to_string(), s3.credentials_dir().display().to_string());
-    let endpoint = s3.endpoint();
-    let env = [
-        ("SUPERCARGO_STORAGE_KIND", "s3"),
-        ("SUPERCARGO_S3_BUCKET", "registry"),
-        ("SUPERCARGO_S3_ENDPOINT", &endpoint),
-        ("SUPERCARGO_S3_FORCE_PATH_STYLE", "true"),
-        ("SUPERCARGO_S3_CREDENTIALS_DIR", &secret),
-        ("SUPERCARGO_REPLICAS_ADDRESS", "127.0.0.1:0"),
-        ("SUPERCARGO_REPLICAS_CREDENTIAL_FILE", &credential),
-        ("SUPERCARGO_ADMIN_TOKEN_FILE", &admin),
-    ];
+    let mut env = on_s3(&s3);
+    env.extend([
+        ("SUPERCARGO_REPLICAS_ADDRESS", "127.0.0.1:0".to_owned()),
+        ("SUPERCARGO_REPLICAS_CREDENTIAL_FILE", credential.display().to_string()),
+        ("SUPERCARGO_ADMIN_TOKEN_FILE", admin),
+    ]);
     let (a, b) = (ServerProcess::start(serve(&env)), ServerProcess::start(serve(&env)));
     a.ready().await;
     b.ready().await;

@@ -7,23 +7,19 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use supercargo_registry::access::{Grant, NewToken, Principal, TokenSecret, Verb};
+use supercargo_registry::access::{Principal, TokenSecret};
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::krate::Record;
 use supercargo_registry::krate::record::OpId;
 use supercargo_registry::registry::{Query, Registry, RegistryError};
-use supercargo_registry::replicas::Mode;
-use supercargo_registry::store::proof::Provable;
-use supercargo_registry::store::{Body, Cond, Cursor, Etag, Get, Key, Page, Prefix, Put, Store, StoreError};
-use support::crates::{key, name, principal, publish_plain as publish, shown};
-use support::replicas::{Bench, LEASE, TestStore, replica_over, until};
-use tokio::sync::Notify;
+use supercargo_registry::replicas::{Mode, Mutant, Rules, Settings};
+use supercargo_registry::store::{Body, Cond, Etag, Get, Key, Put, Store};
+use support::crates::{key, name, new_token, principal, publish_plain as publish, shown};
+use support::held::Held;
+use support::replicas::{Bench, LEASE, TestStore, at, join, until};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// How many versions a replica shows; `None`: it knows no such crate.
 async fn lines(registry: &Registry, krate: &str) -> Option<usize> {
@@ -125,13 +121,7 @@ async fn a_revoked_token_is_refused_everywhere_when_the_call_returns() {
     let bench = Bench::new().await;
     let (a, b) = (bench.replica("a").await, bench.replica("b").await);
     let secret = Entropy::seeded(5).with(TokenSecret::generate);
-    let new = NewToken {
-        user: "ci".parse().unwrap(),
-        description: String::new(),
-        grants: vec![Grant::on_all([Verb::Read])],
-        expires_at: None,
-    };
-    a.put_token(secret.hash(), new).await.unwrap();
+    a.put_token(secret.hash(), new_token()).await.unwrap();
     b.authenticate(secret.expose()).await.unwrap();
     assert_eq!(bench.calls_of(b.authenticate(secret.expose())).await.1, [""; 0], "from memory");
     a.revoke_token(secret.hash()).await.unwrap();
@@ -180,7 +170,8 @@ async fn a_name_that_a_dead_writer_reserved_is_free() {
 #[tokio::test(start_paused = true)]
 async fn cut_off_from_the_store_strict_answers_nothing_and_available_index_files_for_a_while() {
     let bench = Bench::new().await;
-    let (strict, available) = (bench.replica("s").await, bench.replica_with("v", Mode::Available).await);
+    let (strict, available) =
+        (bench.replica("s").await, bench.replica_with(Settings { mode: Mode::Available, ..at("v") }).await);
     publish(&strict, &bench.ann, "krate", "1.0.0").await.unwrap();
     for registry in [&strict, &available] {
         assert_eq!(lines(registry, "krate").await, Some(1));
@@ -265,77 +256,64 @@ async fn more_changes_than_the_ring_holds_while_a_replica_slept_empty_its_memory
     assert_eq!((shown, calls), (Some(1), vec!["Get crate".to_owned()]), "read again");
 }
 
-/// A store whose next read of a crate's record is back only when the test says so.
-struct Held {
-    inner: TestStore,
-    hold: AtomicBool,
-    has_read: Notify,
-    go_on: Notify,
-}
-
-#[async_trait]
-impl Store for Held {
-    async fn get(&self, key: &Key, if_none_match: Option<&Etag>) -> Result<Get, StoreError> {
-        let got = self.inner.get(key, if_none_match).await;
-        if matches!(key, Key::Crate(_)) && self.hold.swap(false, Ordering::SeqCst) {
-            self.has_read.notify_one();
-            self.go_on.notified().await;
-        }
-        got
-    }
-    async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
-        self.inner.put(key, body, cond).await
-    }
-    async fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError> {
-        self.inner.list(prefix, after).await
-    }
-    async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.inner.delete(key).await
-    }
-    fn location(&self) -> String {
-        "a store that is slow once".into()
-    }
-}
-
-#[async_trait]
-impl Provable for Held {
-    async fn witness(&self, _: usize) -> Result<Arc<dyn Provable>, StoreError> {
-        panic!("nobody proves it")
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_read_that_a_change_overtook_is_not_kept_and_not_shared() {
     let bench = Bench::new().await;
     let a = bench.replica("a").await;
     publish(&a, &bench.ann, "krate", "1.0.0").await.unwrap();
-    let held = Arc::new(Held {
-        inner: bench.store.clone(),
-        hold: AtomicBool::new(false),
-        has_read: Notify::new(),
-        go_on: Notify::new(),
-    });
-    let b = replica_over(held.clone(), Arc::new(bench.room.clone()), "b", Mode::Strict).await;
-    bench.room.enter("b", &b);
-    tokio::spawn(b.clone().keep_up(CancellationToken::new()));
-    until(|| b.standing().role == "member").await;
+    let held = Held::over(&bench.store);
+    let b = bench.outsider(Arc::new(held.clone()), at("b")).await;
+    join(&b).await;
 
-    held.hold.store(true, Ordering::SeqCst);
+    held.hold_answer("v1/crate/");
     let early = tokio::spawn({
         let b = b.clone();
         async move { lines(&b, "krate").await }
     });
-    held.has_read.notified().await;
+    held.reached().await;
     publish(&a, &bench.ann, "krate", "1.1.0").await.unwrap();
     // Who comes after the acknowledgement while the old read is still on its way, and after it.
     let late = tokio::spawn({
         let b = b.clone();
         async move { lines(&b, "krate").await }
     });
-    held.go_on.notify_one();
+    held.go_on();
     assert_eq!(early.await.unwrap(), Some(1), "it had begun before the change");
     assert_eq!(late.await.unwrap(), Some(2));
     assert_eq!(lines(&b, "krate").await, Some(2));
+}
+
+/// What two readers of a replica without a lease are shown when a read of the head is on its way: the one who asked for it, and one who comes
+/// after a change was acknowledged that the read does not know of.
+async fn shown_before_and_after_a_change(rules: Rules) -> [Option<usize>; 2] {
+    let bench = Bench::new().await;
+    let a = bench.replica("a").await;
+    publish(&a, &bench.ann, "krate", "1.0.0").await.unwrap();
+    let held = Held::over(&bench.store);
+    let b = bench.outsider(Arc::new(held.clone()), Settings { rules, ..at("b") }).await;
+    // The first head that it sees empties what it had read before.
+    assert_eq!((lines(&b, "krate").await, lines(&b, "krate").await), (Some(1), Some(1)));
+    assert_eq!(bench.calls_of(lines(&b, "krate")).await, (Some(1), vec![]), "from memory, after asking for the head");
+    let reader = || {
+        let b = b.clone();
+        tokio::spawn(async move { lines(&b, "krate").await })
+    };
+    held.hold_answer("v1/head");
+    let early = reader();
+    held.reached().await;
+    publish(&a, &bench.ann, "krate", "1.1.0").await.unwrap();
+    let late = reader();
+    // It waits for the same read now.
+    tokio::task::yield_now().await;
+    held.go_on();
+    [early.await.unwrap(), late.await.unwrap()]
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_lease_a_head_that_was_asked_for_before_the_reader_came_proves_nothing() {
+    assert_eq!(shown_before_and_after_a_change(Rules::default()).await, [Some(1), Some(2)]);
+    let broken = Rules::without(Mutant::SoloOnOlderHead);
+    assert_eq!(shown_before_and_after_a_change(broken).await, [Some(1), Some(1)], "the broken rule shows");
 }
 
 /// `cargo publish` and then `cargo search` may reach different replicas.

@@ -13,11 +13,10 @@ use futures::StreamExt;
 use supercargo_registry::access::{Principal, TokenSecret};
 use supercargo_registry::ambient::Entropy;
 use supercargo_registry::registry::{Compacted, Content, Query, Registry, RegistryError};
-use supercargo_registry::replicas::Mode;
 use supercargo_registry::store::faulty::Call;
 use supercargo_registry::store::s3_server::{Lie, Logged, S3Server};
 use support::crates::{name, new_token, principal, publish_plain, version};
-use support::replicas::{Bench, LEASE, Room, replica_over};
+use support::replicas::{Bench, LEASE, Room, at, replica_over};
 use tokio_util::sync::CancellationToken;
 
 /// Operation; requests of a replica that knows the crate, or the token; requests of one that has just started.
@@ -131,7 +130,7 @@ impl Meter {
 
 async fn member(s3: &S3Server, room: &Room, address: &str) -> Arc<Registry> {
     let store = Arc::new(s3.store().await.unwrap());
-    let registry = replica_over(store, Arc::new(room.clone()), address, Mode::Strict).await;
+    let registry = replica_over(store, Arc::new(room.clone()), at(address)).await;
     room.enter(address, &registry);
     tokio::spawn(registry.clone().keep_up(CancellationToken::new()));
     while registry.standing().role != "member" {

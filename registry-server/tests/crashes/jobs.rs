@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::crates::{name, publish_plain, version};
-use crate::support::replicas::{Room, replica_over};
+use crate::support::replicas::{Room, at, replica_over};
 use supercargo_registry::ambient::{Clock, Entropy, Monotonic};
 use supercargo_registry::downloads::{Rules as DownloadRules, Total};
 use supercargo_registry::registry::{Compacted, Downloads, Query, Registry};
-use supercargo_registry::replicas::{Mode, Rules};
+use supercargo_registry::replicas::Rules;
 use supercargo_registry::store::{Get, Key, MemoryStore, Prefix, Store, list_all};
 
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,7 @@ async fn compaction_crash(fuse: Arc<Fuse>, steps: usize) -> bool {
     .await;
     room.deafen("a");
     let place = format!("step {steps} ({}), {:?}", fuse.last(), fuse.moment);
-    let other = replica_over(store.clone(), Arc::new(room.clone()), "b", Mode::Strict).await;
+    let other = replica_over(store.clone(), Arc::new(room.clone()), at("b")).await;
     member(&other, &room, "b", &stop).await;
     assert_eq!(found(&other).await, ["old 1.0.0"], "{place}");
     publish_plain(&other, &ann, "new", "1.0.0").await.expect("no faults");
@@ -109,7 +109,7 @@ async fn compaction_crash(fuse: Arc<Fuse>, steps: usize) -> bool {
         assert_eq!(found(&other).await, ["new 1.0.0", "old 1.0.0"], "{place}");
         other.compact().await.expect("no faults");
     }
-    let third = replica_over(store.clone(), Arc::new(room.clone()), "c", Mode::Strict).await;
+    let third = replica_over(store.clone(), Arc::new(room.clone()), at("c")).await;
     assert_eq!(found(&third).await, ["new 1.0.0", "old 1.0.0"], "{place}");
     assert!(matches!(store.get(&Key::CatalogCurrent, None).await, Ok(Get::Found(_))), "{place}");
     other.finish_writes().await;

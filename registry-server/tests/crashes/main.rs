@@ -25,10 +25,10 @@ use supercargo_registry::access::{Principal, TokenSecret, Visibility};
 use supercargo_registry::ambient::{Clock, Entropy, Monotonic};
 use supercargo_registry::maintenance::fsck::Code;
 use supercargo_registry::registry::{Registry, RegistryError, Replication, Storage};
-use supercargo_registry::replicas::{Mode, Mutant, Rules, Settings};
+use supercargo_registry::replicas::{Mutant, Rules, Settings};
 use supercargo_registry::store::MemoryStore;
 use support::crates::{audit, key, name, new_token, principal, publish_plain, record_at, shown, version};
-use support::replicas::{LEASE, Room, replica_over, until};
+use support::replicas::{LEASE, Room, at, replica_over, until};
 use tokio_util::sync::CancellationToken;
 
 use clean::ends_clean;
@@ -164,7 +164,7 @@ async fn crash(command: Command, steps: usize, moment: Moment, with_peer: bool, 
     let _guard = stop.clone().drop_guard();
     let peer = match with_peer {
         true => {
-            let peer = replica_over(store.clone(), Arc::new(room.clone()), "b", Mode::Strict).await;
+            let peer = replica_over(store.clone(), Arc::new(room.clone()), at("b")).await;
             member(&peer, &room, "b", &stop).await;
             // What it has shown is in its memory.
             assert_eq!(command.shows(&peer, &ann).await, 0);
@@ -198,7 +198,7 @@ async fn crash(command: Command, steps: usize, moment: Moment, with_peer: bool, 
     let acknowledged = acknowledged.load(Ordering::SeqCst);
     assert!(seen == 1 || !acknowledged || peer.is_none(), "{place}: H: acknowledged, and not shown");
     audit(&*store).await;
-    let restarted = replica_over(store.clone(), Arc::new(room.clone()), "a", Mode::Strict).await;
+    let restarted = replica_over(store.clone(), Arc::new(room.clone()), at("a")).await;
     member(&restarted, &room, "a", &stop).await;
     let again = match &peer {
         Some(peer) if steps.is_multiple_of(2) => peer,

@@ -12,7 +12,7 @@ use supercargo_registry::maintenance::fsck::{self, Options};
 use supercargo_registry::maintenance::gc::{self, Grace};
 use supercargo_registry::maintenance::sweep::{Pace, keep_swept};
 use supercargo_registry::registry::Registry;
-use supercargo_registry::replicas::{Mode, Rules};
+use supercargo_registry::replicas::Rules;
 use supercargo_registry::store::{Body, Cond, Get, Key, MemoryStore, Prefix, Put, Sha256Digest, Store, Ulid, list_all};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use crate::clean::{collect, ends_clean};
 use crate::jobs::every_step_of;
 use crate::mortal::Fuse;
 use crate::support::crates::{key, name, publish_plain, record_at, shown};
-use crate::support::replicas::{Room, replica_over};
+use crate::support::replicas::{Room, at, replica_over};
 use crate::{OLD, before_in, lives, member, mortal, secret};
 
 async fn plant(store: &MemoryStore, key: &Key, bytes: impl Into<bytes::Bytes>) {
@@ -40,7 +40,7 @@ fn dead_writer() -> supercargo_registry::krate::record::OpId {
 /// A replica that is started after the crash.
 async fn restarted(store: &Arc<MemoryStore>, room: &Room, stop: &CancellationToken) -> Arc<Registry> {
     room.deafen("a");
-    let registry = replica_over(store.clone(), Arc::new(room.clone()), "b", Mode::Strict).await;
+    let registry = replica_over(store.clone(), Arc::new(room.clone()), at("b")).await;
     member(&registry, room, "b", stop).await;
     registry
 }
@@ -153,7 +153,7 @@ async fn restore_crash(fuse: Arc<Fuse>, steps: usize) -> bool {
     writer.finish_writes().await;
     let (room, stop) = (Room::default(), CancellationToken::new());
     let _guard = stop.clone().drop_guard();
-    let peer = replica_over(store.clone(), Arc::new(room.clone()), "p", Mode::Strict).await;
+    let peer = replica_over(store.clone(), Arc::new(room.clone()), at("p")).await;
     member(&peer, &room, "p", &stop).await;
     assert_eq!(shown(&peer, &ann, "old").await, Some(1));
     let states = async || {

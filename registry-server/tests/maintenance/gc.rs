@@ -10,7 +10,7 @@ use supercargo_registry::store::faulty::Call;
 use supercargo_registry::store::{Cond, Key, Prefix, Put, Sha256Digest, Store, Ulid, list_all};
 use tokio::time::advance;
 
-use crate::held::Held;
+use crate::support::held::Held;
 use crate::{Place, index, key, name, op, plain_user, publish, replica_on, upload};
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -10,7 +10,6 @@ mod audit;
 mod derived;
 mod fsck;
 mod gc;
-mod held;
 mod restore;
 mod sweep;
 mod tombstones;

@@ -15,7 +15,7 @@ use supercargo_registry::store::s3_server::{Lie, S3Server};
 use supercargo_registry::store::{Key, Sha256Digest, Store};
 use tokio::time::advance;
 
-use crate::held::Held;
+use crate::support::held::Held;
 use crate::{Place, clock, index, key, name, op, publish, replica, replica_on, user};
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -10,20 +10,49 @@ use supercargo_registry::store::{
 };
 use tokio::sync::Notify;
 
+/// When a call is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// Before it reaches the store.
+    Before,
+    /// On the way back.
+    After,
+}
+
+/// The `nth` (from 1) call of this kind whose key contains this.
+#[derive(Debug, Clone)]
+struct Hold {
+    when: When,
+    call: Call,
+    key: String,
+    nth: usize,
+}
+
 /// Passes everything on, but for the one call that it holds.
 #[derive(Clone)]
 pub(crate) struct Held {
     inner: Arc<Faulty<MemoryStore>>,
-    next: Arc<Mutex<Option<(Call, String, usize)>>>,
+    next: Arc<Mutex<Option<Hold>>>,
     reached: Arc<Notify>,
     go_on: Arc<Notify>,
 }
 
 impl Held {
+    /// Holds nothing yet.
+    pub(crate) fn over(inner: &Arc<Faulty<MemoryStore>>) -> Self {
+        Self { inner: inner.clone(), next: Arc::default(), reached: Arc::default(), go_on: Arc::default() }
+    }
+
     /// Holds the `nth` (from 1) call of this kind whose key contains `key`, before it is made.
     pub(crate) fn at(inner: &Arc<Faulty<MemoryStore>>, call: Call, key: &str, nth: usize) -> Self {
-        let next = Arc::new(Mutex::new(Some((call, key.to_owned(), nth))));
-        Self { inner: inner.clone(), next, reached: Arc::default(), go_on: Arc::default() }
+        let held = Self::over(inner);
+        *held.next.lock().unwrap() = Some(Hold { when: When::Before, call, key: key.to_owned(), nth });
+        held
+    }
+
+    /// Holds the answer to the next read of a key that contains `key`.
+    pub(crate) fn hold_answer(&self, key: &str) {
+        *self.next.lock().unwrap() = Some(Hold { when: When::After, call: Call::Get, key: key.to_owned(), nth: 1 });
     }
 
     /// Waits until it stands still.
@@ -35,19 +64,14 @@ impl Held {
         self.go_on.notify_one();
     }
 
-    async fn pass(&self, call: Call, key: &str) {
-        let held = {
-            let mut next = self.next.lock().unwrap();
-            match &mut *next {
-                Some((wanted, part, nth)) if *wanted == call && key.contains(part.as_str()) => {
-                    *nth -= 1;
-                    *nth == 0
-                }
-                _ => false,
+    async fn pass(&self, when: When, call: Call, key: &str) {
+        let held = self.next.lock().unwrap().take_if(|hold| {
+            if (hold.when, hold.call) == (when, call) && key.contains(&hold.key) {
+                hold.nth -= 1;
             }
-        };
-        if held {
-            *self.next.lock().unwrap() = None;
+            hold.nth == 0
+        });
+        if held.is_some() {
             self.reached.notify_one();
             self.go_on.notified().await;
         }
@@ -57,22 +81,24 @@ impl Held {
 #[async_trait]
 impl Store for Held {
     async fn get(&self, key: &Key, if_none_match: Option<&Etag>) -> Result<Get, StoreError> {
-        self.pass(Call::Get, &key.to_string()).await;
-        self.inner.get(key, if_none_match).await
+        self.pass(When::Before, Call::Get, &key.to_string()).await;
+        let got = self.inner.get(key, if_none_match).await;
+        self.pass(When::After, Call::Get, &key.to_string()).await;
+        got
     }
 
     async fn put(&self, key: &Key, body: Body, cond: Cond) -> Put {
-        self.pass(Call::Put, &key.to_string()).await;
+        self.pass(When::Before, Call::Put, &key.to_string()).await;
         self.inner.put(key, body, cond).await
     }
 
     async fn list(&self, prefix: &Prefix, after: Option<&Cursor>) -> Result<Page, StoreError> {
-        self.pass(Call::List, &prefix.to_string()).await;
+        self.pass(When::Before, Call::List, &prefix.to_string()).await;
         self.inner.list(prefix, after).await
     }
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
-        self.pass(Call::Delete, &key.to_string()).await;
+        self.pass(When::Before, Call::Delete, &key.to_string()).await;
         self.inner.delete(key).await
     }
 

@@ -5,6 +5,7 @@
 pub(crate) mod cargo;
 pub(crate) mod client;
 pub(crate) mod crates;
+pub(crate) mod held;
 pub(crate) mod process;
 pub(crate) mod replicas;
 

@@ -1,12 +1,15 @@
 //! The binary as a server in a process of its own, on free ports, with its log line by line.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use http::Request;
+use supercargo_registry::store::s3_server::{BUCKET, S3Server};
 
 use super::client::{Answer, send};
 
@@ -16,27 +19,42 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const ADMIN: &str = "the-real-admin-credential-0123";
 
 /// The binary, about to serve on free ports of loopback with nothing but these variables.
-pub(crate) fn serve(env: &[(&str, &str)]) -> Command {
+pub(crate) fn serve<V: AsRef<OsStr>>(env: &[(&str, V)]) -> Command {
     let mut command = command("serve", env);
     command.envs(on_free_ports());
     command
 }
 
 /// Another command of the program, with no other variables.
-pub(crate) fn command(name: &str, env: &[(&str, &str)]) -> Command {
+pub(crate) fn command<V: AsRef<OsStr>>(name: &str, env: &[(&str, V)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_supercargo-registry"));
-    command.arg(name).env_clear().envs(env.iter().copied());
+    command.arg(name).env_clear().envs(variables(env));
     command
 }
 
 /// The same on a file system of so many bytes, which is mounted at `directory` for that process alone.
-pub(crate) fn serve_on_small_disk(directory: &std::path::Path, bytes: u64, env: &[(&str, &str)]) -> Command {
+pub(crate) fn serve_on_small_disk<V: AsRef<OsStr>>(directory: &Path, bytes: u64, env: &[(&str, V)]) -> Command {
     let mount = format!("mount -t tmpfs -o size={bytes} none \"$0\" && exec \"$1\" serve");
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount]).arg(directory);
     command.arg(env!("CARGO_BIN_EXE_supercargo-registry")).env_clear();
-    command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(on_free_ports()).envs(env.iter().copied());
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(on_free_ports()).envs(variables(env));
     command
+}
+
+fn variables<'e, V: AsRef<OsStr>>(env: &'e [(&str, V)]) -> impl Iterator<Item = (&'e str, &'e OsStr)> {
+    env.iter().map(|(name, value)| (*name, value.as_ref()))
+}
+
+/// The variables of a server that keeps everything in the bucket of this one.
+pub(crate) fn on_s3(s3: &S3Server) -> Vec<(&'static str, String)> {
+    vec![
+        ("SUPERCARGO_STORAGE_KIND", "s3".to_owned()),
+        ("SUPERCARGO_S3_BUCKET", BUCKET.to_owned()),
+        ("SUPERCARGO_S3_ENDPOINT", s3.endpoint()),
+        ("SUPERCARGO_S3_FORCE_PATH_STYLE", "true".to_owned()),
+        ("SUPERCARGO_S3_CREDENTIALS_DIR", s3.credentials_dir().display().to_string()),
+    ]
 }
 
 fn on_free_ports() -> [(&'static str, &'static str); 2] {
@@ -44,7 +62,7 @@ fn on_free_ports() -> [(&'static str, &'static str); 2] {
 }
 
 /// A file with [`ADMIN`] in it, for `admin.token_file`.
-pub(crate) fn admin_file(directory: &std::path::Path) -> String {
+pub(crate) fn admin_file(directory: &Path) -> String {
     let file = directory.join("admin-token");
     std::fs::write(&file, ADMIN).unwrap();
     file.display().to_string()

@@ -9,8 +9,8 @@ use supercargo_registry::access::{Principal, Visibility};
 use supercargo_registry::ambient::{Clock, Entropy, Monotonic};
 use supercargo_registry::registry::{Registry, Replication, Storage};
 use supercargo_registry::replicas::head::Head;
-use supercargo_registry::replicas::{Ack, Mode, Notice, Peers, Settings};
-use supercargo_registry::store::faulty::{Call, Faulty};
+use supercargo_registry::replicas::{Ack, Notice, Peers, Settings};
+use supercargo_registry::store::faulty::{Call, Faulty, Rates};
 use supercargo_registry::store::proof::Provable;
 use supercargo_registry::store::{Get, Key, MemoryStore, Store};
 use tokio_util::sync::CancellationToken;
@@ -47,21 +47,35 @@ impl Peers for Room {
     }
 }
 
-/// A replica at an address, which has not begun to be a member.
-pub(crate) async fn replica_over(
+/// The settings of a replica at an address.
+pub(crate) fn at(address: &str) -> Settings {
+    Settings { lease: LEASE, address: address.into(), ..Settings::default() }
+}
+
+/// A replica that has not begun to be a member.
+pub(crate) async fn replica_over(store: Arc<dyn Provable>, peers: Arc<dyn Peers>, settings: Settings) -> Arc<Registry> {
+    replica_by(Clock::system(), store, peers, settings).await
+}
+
+/// The same with a wall clock of its own.
+pub(crate) async fn replica_by(
+    clock: Clock,
     store: Arc<dyn Provable>,
     peers: Arc<dyn Peers>,
-    address: &str,
-    mode: Mode,
+    settings: Settings,
 ) -> Arc<Registry> {
-    let settings = Settings { lease: LEASE, address: address.into(), mode, ..Settings::default() };
+    let seed = settings.address.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
     let replication = Replication { settings, peers, time: Monotonic::tokio() };
-    let seed = address.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
-    let entropy = Entropy::seeded(seed);
     let storage = Storage::ToProve(store);
-    let registry = Registry::replicated(&storage, Visibility::Public, replication, Clock::system(), entropy);
+    let registry = Registry::replicated(&storage, Visibility::Public, replication, clock, Entropy::seeded(seed));
     assert!(registry.open_now().await.is_proven());
     Arc::new(registry)
+}
+
+/// Waits until a replica is a member, and keeps it one.
+pub(crate) async fn join(registry: &Arc<Registry>) {
+    tokio::spawn(registry.clone().keep_up(CancellationToken::new()));
+    until(|| registry.standing().role == "member").await;
 }
 
 /// A store with faults on demand, and a registry over it.
@@ -76,22 +90,33 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        let store = Arc::new(Faulty::calm(MemoryStore::new()));
+        Self::seeded(0).await
+    }
+
+    /// `seed`: of what chance does to the calls of the store, when a test gives it something to do.
+    pub(crate) async fn seeded(seed: u64) -> Self {
+        let store = Arc::new(Faulty::new(MemoryStore::new(), seed, Rates::default()));
         let registry = super::registry_in(store.clone(), 1).await;
         let ann = principal(&registry, "ann").await;
         Self { store, room: Room::default(), registry, ann }
     }
 
     pub(crate) async fn replica(&self, address: &str) -> Arc<Registry> {
-        self.replica_with(address, Mode::Strict).await
+        self.replica_with(at(address)).await
     }
 
     /// A replica that is a member.
-    pub(crate) async fn replica_with(&self, address: &str, mode: Mode) -> Arc<Registry> {
-        let registry = replica_over(self.store.clone(), Arc::new(self.room.clone()), address, mode).await;
-        self.room.enter(address, &registry);
-        tokio::spawn(registry.clone().keep_up(CancellationToken::new()));
-        until(|| registry.standing().role == "member").await;
+    pub(crate) async fn replica_with(&self, settings: Settings) -> Arc<Registry> {
+        let registry = self.outsider(self.store.clone(), settings).await;
+        join(&registry).await;
+        registry
+    }
+
+    /// A replica that has not begun to be a member, with some way of its own to the store.
+    pub(crate) async fn outsider(&self, store: Arc<dyn Provable>, settings: Settings) -> Arc<Registry> {
+        let address = settings.address.clone();
+        let registry = replica_over(store, Arc::new(self.room.clone()), settings).await;
+        self.room.enter(&address, &registry);
         registry
     }
 
