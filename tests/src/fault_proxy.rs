@@ -1,13 +1,6 @@
 //! A TCP proxy that does what networks and busy servers do, in this process, so that a test decides when.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::{
@@ -54,7 +47,7 @@ const PIECES_WITHIN: Duration = Duration::from_millis(20);
 pub struct FaultProxy {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
-    broken: Arc<AtomicU64>,
+    harmed: watch::Sender<u64>,
     accepting: AbortHandle,
 }
 
@@ -67,12 +60,12 @@ impl FaultProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("listening for a proxy")?;
         let address = listener.local_addr()?;
         let weather = watch::Sender::new(Weather::Fair);
-        let broken = Arc::new(AtomicU64::new(0));
-        let (seen, count) = (weather.subscribe(), Arc::clone(&broken));
+        let harmed = watch::Sender::new(0);
+        let (seen, count) = (weather.subscribe(), harmed.clone());
         let accepting = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let link = Link { weather: seen.clone(), broken: Arc::clone(&count) };
+                let link = Link { weather: seen.clone(), harmed: count.clone() };
                 let target = target.clone();
                 connections.spawn(async move {
                     // An error is a connection that ended, which is what this is about.
@@ -81,7 +74,7 @@ impl FaultProxy {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Self { address, weather, broken, accepting: accepting.abort_handle() })
+        Ok(Self { address, weather, harmed, accepting: accepting.abort_handle() })
     }
 
     /// Where it listens.
@@ -98,7 +91,13 @@ impl FaultProxy {
     /// How many connections and requests it has harmed.
     #[must_use]
     pub fn harmed(&self) -> u64 {
-        self.broken.load(Ordering::Relaxed)
+        *self.harmed.borrow()
+    }
+
+    /// Waits until it has harmed more than that.
+    pub async fn harms_more_than(&self, before: u64) {
+        // There is a sender as long as there is a proxy.
+        let _ = self.harmed.subscribe().wait_for(|harmed| *harmed > before).await;
     }
 }
 
@@ -118,7 +117,7 @@ fn reset(to: &OwnedWriteHalf) -> Result<()> {
 #[derive(Clone)]
 struct Link {
     weather: watch::Receiver<Weather>,
-    broken: Arc<AtomicU64>,
+    harmed: watch::Sender<u64>,
 }
 
 impl Link {
@@ -147,8 +146,11 @@ impl Link {
                 return std::future::pending().await;
             }
             match self.settled().await {
-                Weather::Blackhole => continue,
-                Weather::SlowDown => bail!("a busy server closes open connections"),
+                Weather::Blackhole => self.harm(),
+                Weather::SlowDown => {
+                    self.harm();
+                    bail!("a busy server closes open connections")
+                }
                 _ => to.write_all(&chunk[..read]).await?,
             }
         }
@@ -204,6 +206,6 @@ impl Link {
     }
 
     fn harm(&self) {
-        self.broken.fetch_add(1, Ordering::Relaxed);
+        self.harmed.send_modify(|harmed| *harmed += 1);
     }
 }
