@@ -68,8 +68,9 @@ impl FileReader {
             return Ok(None);
         }
         match preadv2(&self.file, &mut [io::IoSliceMut::new(memory)], at, ReadWriteFlags::NOWAIT) {
+            // Linux 5.9 and 5.10 say that also of bytes that they do not have in memory (`preadv2(2)`, BUGS): whether the file ends there, a read that may wait has to tell.
+            Ok(0) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             Ok(count) => Ok(Some(count)),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
             // This file system or this kernel has no such reads.
             Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::PERM) => {
                 self.at_once = false;
@@ -140,6 +141,13 @@ mod tests {
         }
         let short: Vec<Bytes> = pieces(file(b"12345"), 3..100).try_collect().await.unwrap();
         assert_eq!(short.concat(), b"45", "it ends where the file does");
+    }
+
+    #[tokio::test]
+    async fn that_a_file_ends_is_not_believed_of_a_read_that_does_not_wait() {
+        let mut reader = FileReader::new(file(b"12345"));
+        assert_eq!(reader.read_at_once(&mut [0; 10], 5).unwrap(), None);
+        assert_eq!(reader.read(5, 10).await.unwrap(), Bytes::new(), "there it ends");
     }
 
     #[tokio::test]
