@@ -46,10 +46,15 @@ impl Blob {
     pub(super) async fn bytes(&self) -> Result<Bytes, RegistryError> {
         let bytes = self.whole().await?.bytes().await?;
         if Sha256Digest::of(&bytes) != self.sha256 {
-            return Err(broken(format!("the object {} does not have the SHA-256 in its key", self.key)));
+            return Err(self.has_other_bytes());
         }
         // A piece of its own: what was read may be a part of something larger.
         Ok(Bytes::copy_from_slice(&bytes))
+    }
+
+    /// What is said of bytes that do not have the SHA-256 that they should have.
+    pub(super) fn has_other_bytes(&self) -> RegistryError {
+        broken(format!("the object {} does not have the SHA-256 in its key", self.key))
     }
 
     fn of_right_length(&self, found: Option<(u64, ObjectBody)>) -> Result<ObjectBody, RegistryError> {

@@ -30,7 +30,7 @@ pub(super) enum Arrival {
     /// All can be read, and they are what they should be.
     Whole(Arc<File>),
     /// The store sent other bytes.
-    Wrong,
+    Wrong(RegistryError),
     /// The disk or the store broke off: the rest has to come from elsewhere.
     Broken,
 }
@@ -90,7 +90,7 @@ impl Disk {
         let end = match &fetched {
             Ok((file, _)) => Arrival::Whole(file.clone()),
             Err(Lost::NotSent(error)) => Arrival::NotSent(error.clone()),
-            Err(Lost::Wrong) => Arrival::Wrong,
+            Err(Lost::Wrong) => Arrival::Wrong(blob.has_other_bytes()),
             Err(Lost::Disk(_) | Lost::Store(_)) => Arrival::Broken,
         };
         self.settle(&blob.sha256, fetched.map(|(_, stamp)| stamp));

@@ -29,7 +29,7 @@ enum Lost {
     /// The arrival broke off.
     Broken,
     /// The store sent other bytes.
-    Wrong,
+    Wrong(RegistryError),
 }
 
 impl Reading {
@@ -46,14 +46,14 @@ impl Reading {
     /// Waits until the store has answered, if it is asked. `false`: nothing comes of it.
     ///
     /// # Errors
-    /// The store does not have the file, or does not answer.
+    /// The store does not have the file, or does not answer, or has sent other bytes by now.
     pub(in crate::registry) async fn begins(&mut self) -> Result<bool, RegistryError> {
         let Some(arrival) = &mut self.arrival else { return Ok(true) };
         let said = arrival.wait_for(|arrival| !matches!(arrival, Arrival::Asked)).await.map(|said| said.clone());
         match said {
-            Ok(Arrival::NotSent(error)) => Err(error),
+            Ok(Arrival::NotSent(error) | Arrival::Wrong(error)) => Err(error),
             Ok(Arrival::Coming(..) | Arrival::Whole(_)) => Ok(true),
-            Ok(Arrival::Asked | Arrival::Wrong | Arrival::Broken) | Err(_) => Ok(false),
+            Ok(Arrival::Asked | Arrival::Broken) | Err(_) => Ok(false),
         }
     }
 
@@ -65,7 +65,7 @@ impl Reading {
                 return Ok(None);
             }
             let bytes = match &mut way {
-                Way::Disk(reading) => match reading.next(&part, &blob).await? {
+                Way::Disk(reading) => match reading.next(&part).await? {
                     Some(bytes) => bytes,
                     None => {
                         let mut body = blob.part(part.clone()).await.map_err(broke_off)?;
@@ -86,15 +86,12 @@ impl Reading {
     }
 
     /// The next bytes. `None`: not from here.
-    async fn next(&mut self, part: &Range<u64>, blob: &Blob) -> Result<Option<Bytes>, StoreError> {
+    async fn next(&mut self, part: &Range<u64>) -> Result<Option<Bytes>, StoreError> {
         match self.try_next(part).await {
             Ok(bytes) => return Ok(Some(bytes)),
             Err(Lost::Disk(error)) => self.pin.disk.trouble("read", &error),
             Err(Lost::Broken) => {}
-            Err(Lost::Wrong) => {
-                let message = format!("the object {} does not have the SHA-256 in its key", blob.key);
-                return Err(StoreError::new(StoreErrorKind::Corrupt, message));
-            }
+            Err(Lost::Wrong(error)) => return Err(broke_off(error)),
         }
         Ok(None)
     }
@@ -105,7 +102,7 @@ impl Reading {
             let more = |arrival: &Arrival| match arrival {
                 Arrival::Asked => false,
                 Arrival::Coming(_, written) => *written > part.start,
-                Arrival::NotSent(_) | Arrival::Whole(_) | Arrival::Wrong | Arrival::Broken => true,
+                Arrival::NotSent(_) | Arrival::Whole(_) | Arrival::Wrong(_) | Arrival::Broken => true,
             };
             let said = arrival.wait_for(more).await.map(|said| said.clone());
             let file = match said {
@@ -117,7 +114,7 @@ impl Reading {
                     self.arrival = None;
                     file
                 }
-                Ok(Arrival::Wrong) => return Err(Lost::Wrong),
+                Ok(Arrival::Wrong(error)) => return Err(Lost::Wrong(error)),
                 Ok(Arrival::Asked | Arrival::NotSent(_) | Arrival::Broken) | Err(_) => return Err(Lost::Broken),
             };
             self.reader.get_or_insert_with(|| FileReader::new(file));

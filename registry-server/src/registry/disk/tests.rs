@@ -193,9 +193,15 @@ async fn other_bytes_than_the_index_names_get_no_name_and_do_not_reach_their_end
     let bench = Bench::new(100 * MIB).await;
     let (good, bad) = (Bytes::from(vec![1; 3 << 20]), Bytes::from(vec![2; 3 << 20]));
     let blob = bench.blob_of(1, &good, &bad).await;
-    let error = bench.follow(&blob).await.bytes().await.expect_err("other bytes");
+    bench.close_gate();
+    let mut late = bench.disk.follow(&blob).expect("there is room");
+    let body = bench.follow(&blob).await;
+    bench.store.chunks.add_permits(1000);
+    let error = body.bytes().await.expect_err("other bytes");
     assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error}");
     assert_eq!(bench.names(), [] as [&str; 0]);
+    let error = late.begins().await.expect_err("nothing is sent of what is known to be wrong");
+    assert!(matches!(error, RegistryError::Broken { .. }), "{error:?}");
 }
 
 #[tokio::test]
