@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::layers::{Answering, Body, Service};
 use super::stall::Unstalled;
-use super::streams::{Noted, Streams};
+use super::streams::{Noted, Outbox, Streams};
 use super::tls::Certificates;
 use crate::metrics::OpenConnection;
 
@@ -133,6 +133,7 @@ pub(super) fn builder(header_read: Duration, write_stall: Duration) -> auto::Bui
 struct Marking {
     service: Service,
     begun: Arc<AtomicBool>,
+    outbox: Arc<Outbox>,
 }
 
 impl hyper::service::Service<http::Request<Incoming>> for Marking {
@@ -142,24 +143,23 @@ impl hyper::service::Service<http::Request<Incoming>> for Marking {
 
     fn call(&self, request: http::Request<Incoming>) -> Noting {
         self.begun.store(true, Ordering::Relaxed);
-        let is_stream = request.version() == http::Version::HTTP_2;
-        Noting { answering: self.service.call(request), is_stream }
+        let outbox = (request.version() == http::Version::HTTP_2).then(|| self.outbox.clone());
+        Noting { answering: self.service.call(request), outbox }
     }
 }
 
 /// An answer on its way, of which is noted when it is taken.
 struct Noting {
     answering: Answering,
-    is_stream: bool,
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl Future for Noting {
     type Output = Result<http::Response<Noted<Body>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let is_stream = self.is_stream;
         let answer = Pin::new(&mut self.answering).poll(cx);
-        answer.map_ok(|response| response.map(|body| Noted::new(body, is_stream)))
+        answer.map_ok(|response| response.map(|body| Noted::new(body, self.outbox.take())))
     }
 }
 
@@ -188,9 +188,9 @@ impl Connection {
     }
 
     async fn serve_http<I: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, io: I) {
-        let Self { peer, service, builder, header_read, watcher, .. } = self;
-        let begun = Arc::new(AtomicBool::new(false));
-        let service = Marking { service, begun: begun.clone() };
+        let Self { peer, service, builder, header_read, write_stall, watcher, .. } = self;
+        let (begun, outbox) = (Arc::new(AtomicBool::new(false)), Arc::new(Outbox::default()));
+        let service = Marking { service, begun: begun.clone(), outbox: outbox.clone() };
         let connection = watcher.watch(builder.serve_connection(TokioIo::new(io), service).into_owned());
         // hyper's time-out begins once it knows whether the client speaks HTTP/1 or 2. A client that never says so would
         // hold a connection for ever.
@@ -206,6 +206,7 @@ impl Connection {
                     tracing::debug!(%peer, error = %error, "connection ended early");
                 }
             }
+            () = outbox.stands_still(write_stall) => tracing::debug!(%peer, "the client takes nothing of its answers: connection cut"),
             () = silent => tracing::debug!(%peer, "no request arrived in time"),
         }
     }

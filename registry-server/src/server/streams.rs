@@ -1,13 +1,16 @@
 //! HTTP/2 streams whose client has to take what is sent to it. On HTTP/2 a client says how much it is ready to take; when that is nothing, no write waits, so
 //! [`super::stall`] sees nothing, and the answer stays in memory for as long as the client likes.
 //!
-//! hyper asks for the next piece of an answer when the client has taken the one before. So an answer notes when it hands a piece out, and whoever drives the stream
+//! hyper asks for the next piece of an answer when the client has begun to take the one before. So an answer notes when it hands a piece out, and whoever drives the stream
 //! gives up when nobody has come for the next one in time. That resets the stream; the others on the connection go on.
+//!
+//! The last piece is different: hyper leaves it to h2 as soon as the client is ready for one byte of it, and then nobody drives the stream any more, and nobody can reset it. What is
+//! left so is a piece per stream at most, which holds nothing but itself: 200 of 16 KiB, some 3 MiB per connection. When pieces are left and none leaves for long, the connection is cut.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,8 +18,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
-/// What is handed out at once of a larger answer: a frame of HTTP/2. It is memory of its own, so that a piece that nobody takes holds nothing else. A client that takes so
-/// long for one is given up.
+/// What is handed out at once of an answer: a frame of HTTP/2. It is memory of its own, however small it is, so that a piece that nobody takes holds nothing else. A client that
+/// takes so long for one is given up.
 const PIECE_BYTES: usize = 16 * 1024;
 
 tokio::task_local! {
@@ -76,23 +79,65 @@ async fn watched(stream: impl Future<Output = ()>, stall: Duration) {
     .await;
 }
 
+/// The pieces of one connection's answers that are on their way into its socket.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pieces: AtomicUsize,
+    /// How many have left.
+    left: AtomicU64,
+}
+
+impl Outbox {
+    /// Ends when there were pieces for more than twice the time of `stall` and none left: a stream that can be reset was by then.
+    pub(super) async fn stands_still(&self, stall: Duration) {
+        let (mut seen, mut still) = (0, 0);
+        while still < 3 {
+            tokio::time::sleep(stall).await;
+            let left = self.left.load(Ordering::Relaxed);
+            still = if self.pieces.load(Ordering::Relaxed) > 0 && left == seen { still + 1 } else { 0 };
+            seen = left;
+        }
+    }
+}
+
+/// Memory of one piece.
+struct Piece {
+    bytes: Box<[u8]>,
+    outbox: Arc<Outbox>,
+}
+
+impl Piece {
+    fn copy_of(bytes: &[u8], outbox: &Arc<Outbox>) -> Bytes {
+        outbox.pieces.fetch_add(1, Ordering::Relaxed);
+        Bytes::from_owner(Self { bytes: bytes.into(), outbox: outbox.clone() })
+    }
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.outbox.left.fetch_add(1, Ordering::Relaxed);
+        self.outbox.pieces.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// An answer; over HTTP/2 one that notes when it is taken.
 pub(super) struct Noted<B> {
     inner: B,
     /// What was not handed out yet of a larger piece.
     rest: Bytes,
-    is_watched: bool,
+    /// `None`: not over HTTP/2.
+    outbox: Option<Arc<Outbox>>,
 }
 
 impl<B> Noted<B> {
-    pub(super) fn new(inner: B, is_watched: bool) -> Self {
-        Self { inner, rest: Bytes::new(), is_watched }
-    }
-
-    /// A piece of its own.
-    fn piece(&mut self) -> Bytes {
-        let len = self.rest.len().min(PIECE_BYTES);
-        Bytes::copy_from_slice(&self.rest.split_to(len))
+    pub(super) fn new(inner: B, outbox: Option<Arc<Outbox>>) -> Self {
+        Self { inner, rest: Bytes::new(), outbox }
     }
 }
 
@@ -101,24 +146,26 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Noted<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if !self.is_watched {
-            return Pin::new(&mut self.inner).poll_frame(cx);
-        }
-        let frame = if self.rest.is_empty() {
-            match Pin::new(&mut self.inner).poll_frame(cx).map_ok(Frame::into_data) {
-                Poll::Ready(Some(Ok(Ok(data)))) if data.len() > PIECE_BYTES => {
-                    self.rest = data;
-                    Poll::Ready(Some(Ok(Frame::data(self.piece()))))
+        let this = &mut *self;
+        let Some(outbox) = &this.outbox else { return Pin::new(&mut this.inner).poll_frame(cx) };
+        let frame = if this.rest.is_empty() {
+            match Pin::new(&mut this.inner).poll_frame(cx).map_ok(Frame::into_data) {
+                Poll::Ready(Some(Ok(Ok(data)))) => {
+                    this.rest = data;
+                    None
                 }
-                Poll::Ready(Some(Ok(Ok(data)))) => Poll::Ready(Some(Ok(Frame::data(data)))),
-                Poll::Ready(Some(Ok(Err(other)))) => Poll::Ready(Some(Ok(other))),
-                Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
+                Poll::Ready(Some(Ok(Err(other)))) => Some(Poll::Ready(Some(Ok(other)))),
+                Poll::Ready(Some(Err(error))) => Some(Poll::Ready(Some(Err(error)))),
+                Poll::Ready(None) => Some(Poll::Ready(None)),
+                Poll::Pending => Some(Poll::Pending),
             }
         } else {
-            Poll::Ready(Some(Ok(Frame::data(self.piece()))))
+            None
         };
+        let frame = frame.unwrap_or_else(|| {
+            let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
+            Poll::Ready(Some(Ok(Frame::data(Piece::copy_of(&piece, outbox)))))
+        });
         // Outside of a stream there is nobody to tell.
         let _ = TAKING.try_with(|taking| {
             taking.outstanding.store(frame.is_ready(), Ordering::Relaxed);
@@ -180,17 +227,24 @@ mod tests {
         }
     }
 
-    /// A server of large answers, a client whose windows are small, and how long each answer lived.
-    async fn connect() -> (SendRequest<Empty<Bytes>>, mpsc::UnboundedReceiver<Duration>) {
+    /// A server of answers of `len` bytes, a client whose windows are small, and how long each answer lived.
+    async fn connect(len: usize) -> (SendRequest<Empty<Bytes>>, mpsc::UnboundedReceiver<Duration>) {
         let (near, far) = tokio::io::duplex(1 << 20);
         let (told, lived) = mpsc::unbounded_channel();
-        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-            let body = Told(Full::new(Bytes::from(vec![1; LEN])), told.clone(), Instant::now());
-            let response = Response::new(Noted::new(body, request.version() == http::Version::HTTP_2));
+        let outbox = Arc::new(Outbox::default());
+        let watched = outbox.clone();
+        let service = hyper::service::service_fn(move |_: Request<Incoming>| {
+            let body = Told(Full::new(Bytes::from(vec![1; len])), told.clone(), Instant::now());
+            let response = Response::new(Noted::new(body, Some(outbox.clone())));
             async move { Ok::<_, Infallible>(response) }
         });
         let builder = super::super::listener::builder(STALL, STALL);
-        tokio::spawn(async move { builder.serve_connection(TokioIo::new(near), service).into_owned().await });
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = builder.serve_connection(TokioIo::new(near), service).into_owned() => {}
+                () = watched.stands_still(STALL) => {}
+            }
+        });
         let mut client = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
         client.initial_stream_window_size(WINDOW as u32);
         let (sender, connection) = client.handshake(TokioIo::new(far)).await.expect("HTTP/2");
@@ -204,7 +258,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_keeps_its_window_shut_loses_that_stream_and_no_other() {
-        let (mut sender, mut lived) = connect().await;
+        let (mut sender, mut lived) = connect(LEN).await;
         let mut shut = ask(&mut sender).await;
         assert_eq!(lived.recv().await.expect("it ends").as_secs(), STALL.as_secs());
         let other = ask(&mut sender).await.collect().await.expect("it is taken whole");
@@ -222,7 +276,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_is_slow_gets_it_all() {
-        let (mut sender, mut lived) = connect().await;
+        let (mut sender, mut lived) = connect(LEN).await;
         let mut body = ask(&mut sender).await;
         let mut taken = 0;
         let begun = Instant::now();
@@ -234,5 +288,44 @@ mod tests {
         }
         assert_eq!(taken, LEN);
         assert!(lived.recv().await.expect("it ends") > STALL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_last_piece_that_nobody_takes_ends_the_connection() {
+        let (mut sender, mut lived) = connect(10 * WINDOW).await;
+        let _shut = ask(&mut sender).await;
+        assert_eq!(lived.recv().await.expect("hyper lets go of it"), Duration::ZERO, "nobody waits for the client");
+        tokio::time::sleep(STALL * 5 / 2).await;
+        sender.ready().await.expect("it lives");
+        tokio::time::sleep(STALL).await;
+        assert!(sender.ready().await.is_err(), "it was cut");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_lives_on() {
+        let (mut sender, _lived) = connect(10).await;
+        for _ in 0..3 {
+            assert_eq!(ask(&mut sender).await.collect().await.expect("taken").to_bytes().len(), 10);
+            tokio::time::sleep(STALL * 10).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_piece_holds_nothing_but_itself() {
+        for len in [100, PIECE_BYTES, PIECE_BYTES + 100] {
+            let large = Bytes::from(vec![7; 1 << 20]);
+            let outbox = Arc::new(Outbox::default());
+            let mut body = Noted::new(Full::new(large.slice(..len)), Some(outbox.clone()));
+            let mut pieces = Vec::new();
+            while let Some(frame) = body.frame().await {
+                pieces.push(frame.expect("good").into_data().expect("data"));
+            }
+            drop(body);
+            assert!(large.is_unique(), "{len}");
+            assert!(pieces.concat() == large[..len]);
+            assert_eq!(outbox.pieces.load(Ordering::Relaxed), pieces.len());
+            drop(pieces);
+            assert_eq!(outbox.pieces.load(Ordering::Relaxed), 0);
+        }
     }
 }
