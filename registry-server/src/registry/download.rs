@@ -1,4 +1,4 @@
-//! The bytes of one version: from memory, or streamed from the store.
+//! The bytes of one version: from memory, or streamed from the disk or the store.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct Download {
 pub enum Content {
     /// In memory.
     Whole(Bytes),
-    /// On their way from the store.
+    /// On their way from the disk or the store, or from both, one after the other.
     Stream(ObjectBody),
 }
 

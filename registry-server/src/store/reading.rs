@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
+use tokio::sync::Semaphore;
 
 /// The most that is read at once: large enough that calls do not count, small enough to stay in a processor's cache between two copies.
 const PIECE_BYTES: u64 = 256 * 1024;
@@ -24,12 +25,19 @@ pub(crate) struct FileReader {
     used: Bytes,
     /// Whether to ask for what the system has in memory.
     at_once: bool,
+    /// Who may wait for the disk, if not everybody.
+    turns: Option<Arc<Semaphore>>,
 }
 
 impl FileReader {
     /// A reader of `file`, whatever its position is.
     pub(crate) fn new(file: impl Into<Arc<File>>) -> Self {
-        Self { file: file.into(), used: Bytes::new(), at_once: cfg!(target_os = "linux") }
+        Self { file: file.into(), used: Bytes::new(), at_once: cfg!(target_os = "linux"), turns: None }
+    }
+
+    /// One that waits for the disk only when it has one of the `turns`, which it keeps until the disk has answered, also when nobody waits for that any more.
+    pub(crate) fn within(file: impl Into<Arc<File>>, turns: Arc<Semaphore>) -> Self {
+        Self { turns: Some(turns), ..Self::new(file) }
     }
 
     /// Bytes from `at` on: at least one and at most `len`, or none if the file ends there.
@@ -46,8 +54,13 @@ impl FileReader {
             Some(count) => count,
             None => {
                 let file = self.file.clone();
+                let turn = match &self.turns {
+                    Some(turns) => Some(turns.clone().acquire_owned().await.map_err(io::Error::other)?),
+                    None => None,
+                };
                 let read = tokio::task::spawn_blocking(move || {
                     let count = read_at(&file, &mut memory[..len], at);
+                    drop(turn);
                     (memory, count)
                 });
                 let (filled, count) = read.await.map_err(io::Error::other)?;
@@ -148,6 +161,18 @@ mod tests {
         let mut reader = FileReader::new(file(b"12345"));
         assert_eq!(reader.read_at_once(&mut [0; 10], 5).unwrap(), None);
         assert_eq!(reader.read(5, 10).await.unwrap(), Bytes::new(), "there it ends");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_disk_waits_for_a_turn_first() {
+        let turns = Arc::new(Semaphore::new(1));
+        let mut reader = FileReader::within(file(b"12345"), turns.clone());
+        reader.at_once = false;
+        let turn = turns.clone().try_acquire_owned().unwrap();
+        assert!(futures::poll!(std::pin::pin!(reader.read(0, 10))).is_pending());
+        drop(turn);
+        assert_eq!(reader.read(0, 10).await.unwrap(), "12345");
+        assert_eq!(turns.available_permits(), 1, "it is given back");
     }
 
     #[tokio::test]

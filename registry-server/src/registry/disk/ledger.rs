@@ -118,6 +118,14 @@ impl<S: Clone> Ledger<S> {
         self.files.get(sha256).is_some_and(|file| matches!(file.state, State::Here(_)))
     }
 
+    /// The seal of the file that the reader has, if it was checked.
+    pub(super) fn sealed(&self, reader: &Reader) -> Option<S> {
+        match &self.files.get(&reader.sha256).filter(|file| file.born == reader.born)?.state {
+            State::Here(seal) => seal.clone(),
+            State::Arriving | State::Leaving => None,
+        }
+    }
+
     /// The reader has seen that the file is good.
     pub(super) fn seal(&mut self, reader: &Reader, seal: S) {
         if let Some(file) = self.of(reader)

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::Pin;
 use super::arrival::Arrival;
+use super::calls::in_time;
 use crate::registry::RegistryError;
 use crate::registry::blob::Blob;
 use crate::store::reading::FileReader;
@@ -35,7 +36,8 @@ enum Lost {
 impl Reading {
     /// Of a file that is here.
     pub(super) fn of(pin: Pin, file: File) -> Self {
-        Self { pin, reader: Some(FileReader::new(file)), arrival: None }
+        let reader = FileReader::within(file, pin.disk.calls.turns().clone());
+        Self { pin, reader: Some(reader), arrival: None }
     }
 
     /// Of a file on its way.
@@ -117,10 +119,10 @@ impl Reading {
                 Ok(Arrival::Wrong(error)) => return Err(Lost::Wrong(error)),
                 Ok(Arrival::Asked | Arrival::NotSent(_) | Arrival::Broken) | Err(_) => return Err(Lost::Broken),
             };
-            self.reader.get_or_insert_with(|| FileReader::new(file));
+            self.reader.get_or_insert_with(|| FileReader::within(file, self.pin.disk.calls.turns().clone()));
         }
         let Some(reader) = &mut self.reader else { return Err(Lost::Broken) };
-        match reader.read(part.start, end - part.start).await.map_err(Lost::Disk)? {
+        match in_time(reader.read(part.start, end - part.start)).await.map_err(Lost::Disk)? {
             bytes if bytes.is_empty() => {
                 Err(Lost::Disk(io::Error::new(io::ErrorKind::UnexpectedEof, "a file was cut")))
             }

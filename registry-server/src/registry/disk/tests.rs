@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::Semaphore;
+
+mod trouble;
 
 use super::*;
 use crate::registry::RegistryError;
@@ -26,12 +28,15 @@ struct Gated {
     break_after: usize,
     gets: AtomicU32,
     parts: AtomicU32,
+    /// Whether to panic instead.
+    panics: AtomicBool,
 }
 
 #[async_trait]
 impl Store for Gated {
     async fn get(&self, key: &Key, known: Option<&Etag>) -> Result<Get, StoreError> {
         self.gets.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panics.load(Ordering::SeqCst), "a defect of the store");
         let Get::Found(object) = self.inner.get(key, known).await? else { return Ok(Get::Missing) };
         let bytes = object.body.bytes().await?;
         let pieces: Vec<_> = bytes.chunks(CHUNK).map(Bytes::copy_from_slice).enumerate().collect();
@@ -78,8 +83,8 @@ impl Bench {
     async fn breaking(bytes_max: u64, break_after: usize) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let chunks = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
-        let (gets, parts) = Default::default();
-        let store = Arc::new(Gated { inner: MemoryStore::new(), chunks, break_after, gets, parts });
+        let (gets, parts, panics) = Default::default();
+        let store = Arc::new(Gated { inner: MemoryStore::new(), chunks, break_after, gets, parts, panics });
         let disk = opened(dir.path(), bytes_max).await;
         Self { dir, store, disk }
     }
