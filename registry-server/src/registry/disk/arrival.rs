@@ -88,20 +88,24 @@ impl Disk {
         if !self.keeps(blob.len) || !self.is_well() {
             return None;
         }
-        let mut arrivals = shelves.arrivals();
-        let arrival = match arrivals.get(&blob.sha256) {
-            Some(arrival) => arrival.clone(),
-            None => {
-                let leaving = shelves.ledger().reserve(blob.sha256, blob.len)?;
-                let room = self.room(blob.sha256);
-                let (sender, arrival) = watch::channel(Arrival::Asked);
-                arrivals.insert(blob.sha256, arrival.clone());
-                tokio::spawn(self.clone().fetch(blob.clone(), leaving, room, sender));
-                arrival
-            }
+        let (begun, reading) = {
+            let mut arrivals = shelves.arrivals();
+            let (begun, arrival) = match arrivals.get(&blob.sha256) {
+                Some(arrival) => (None, arrival.clone()),
+                None => {
+                    let leaving = shelves.ledger().reserve(blob.sha256, blob.len)?;
+                    let (sender, arrival) = watch::channel(Arrival::Asked);
+                    arrivals.insert(blob.sha256, arrival.clone());
+                    (Some((leaving, sender)), arrival)
+                }
+            };
+            (begun, self.pin(shelves, &blob.sha256).map(|(pin, _)| Reading::following(pin, arrival)))
         };
-        let (pin, _) = self.pin(shelves, &blob.sha256)?;
-        Some(Reading::following(pin, arrival))
+        // Without the lock, which the room takes when it is dropped; a runtime that ends drops what is spawned at once.
+        if let Some((leaving, sender)) = begun {
+            tokio::spawn(self.clone().fetch(blob.clone(), leaving, self.room(blob.sha256), sender));
+        }
+        reading
     }
 
     /// Keeps bytes that are in memory and have been checked, after the caller has gone on; unless too many wait for that already.

@@ -40,21 +40,24 @@ impl Disk {
     /// Waits until a file of `len` bytes is checked that was `known` by its stamp, but not for long: a large one goes on being checked for those who come later.
     pub(super) async fn check(self: &Arc<Self>, shelves: &Shelves, pin: Pin, len: u64, known: Option<Stamp>) {
         let sha256 = pin.reader.sha256;
-        let mut ends = {
+        let (begun, mut ends) = {
             let mut checks = shelves.checks.lock();
             match checks.get(&sha256) {
-                Some(ends) => ends.clone(),
+                Some(ends) => (None, ends.clone()),
                 // One has ended since.
                 None if shelves.ledger().sealed(&pin.reader) != known => return,
                 None => {
-                    let (_ends, ends) = watch::channel(());
+                    let (begun, ends) = watch::channel(());
                     checks.insert(sha256, ends.clone());
-                    let under_way = UnderWay { disk: self.clone(), sha256, _ends };
-                    tokio::spawn(self.clone().run_check(pin, len, under_way));
-                    ends
+                    (Some(begun), ends)
                 }
             }
         };
+        // Without the lock, which it takes when it ends.
+        if let Some(_ends) = begun {
+            let under_way = UnderWay { disk: self.clone(), sha256, _ends };
+            tokio::spawn(self.clone().run_check(pin, len, under_way));
+        }
         let _ = tokio::time::timeout(PATIENCE, ends.changed()).await;
     }
 

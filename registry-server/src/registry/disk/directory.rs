@@ -228,8 +228,11 @@ impl PartFile {
             return Ok(None);
         }
         fs::rename(&self.path, &self.to).map_err(named(&self.to))?;
+        // From here on that is what has to be deleted if this fails.
+        self.path.clone_from(&self.to);
+        let stamp = Stamp::of(&self.file).map_err(named(&self.path))?;
         self.named = true;
-        Stamp::of(&self.file).map(Some)
+        Ok(Some(stamp))
     }
 }
 

@@ -6,7 +6,8 @@
 //! client's way through a file, and on to the store when the disk lets it down).
 //!
 //! - No download fails because of the disk: what it does not have, or cannot read or write, comes from the store, from the byte on that is missing. A disk that does not answer counts as
-//!   one that cannot: nobody waits for it longer than [`calls::PATIENCE`], and nobody at all while [`calls::TURNS`] wait, or for a while after one waited in vain.
+//!   one that cannot: nobody waits for it longer than [`calls::PATIENCE`], and while [`calls::TURNS`] calls are under way, or for a while after one was waited for in vain, downloads
+//!   begin at the store.
 //! - A file gets its name when it is whole and has its SHA-256. One that was there at the start is read whole before it is first served; one that this process knows is looked at from
 //!   outside ([`directory::Stamp`]) at every open, and read again when it was touched. What memory keeps of it is checked always.
 //! - The store is read at its own speed, whatever the clients do; each reads the file at theirs. A file that somebody reads is not deleted for want of room, so what is taken of the disk is
