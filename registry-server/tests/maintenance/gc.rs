@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use supercargo_registry::krate::Record;
 use supercargo_registry::krate::packed::Packed;
 use supercargo_registry::maintenance::Progress;
 use supercargo_registry::maintenance::gc::{self, GcMutant, GcRules, Grace, Report};
@@ -223,18 +224,75 @@ async fn what_is_in_doubt_is_left_alone() {
         let report = collect(&place.registry, false).await;
         assert_eq!((report.planned.len(), report.deleted.len()), (0, 0), "{report:?}");
         let why: Vec<_> = report.skipped.iter().map(|s| (s.krate.as_str(), s.needs_help)).collect();
-        assert_eq!(why, [("broken", true), ("marked", false)]);
+        assert_eq!(why, [("broken", true), ("marked", false), ("nobody", false)]);
     }
     advance(30 * 24 * HOUR).await;
-    drop(collect(&place.registry, false).await);
+    let report = collect(&place.registry, false).await;
+    assert_eq!(keys(&report.deleted), [ghosts[3].to_string()], "that of a crate that nobody has");
+    assert_eq!(keys(&report.planned), [ghosts[1].to_string()]);
     // What was in order when the plan was made, and is not any more.
     place.plant(&key("deleted"), "not a record").await;
     advance(2 * HOUR).await;
-    let report = collect(&place.registry, false).await;
-    assert_eq!(keys(&report.deleted), [ghosts[3].to_string()], "that of a crate that nobody has");
+    assert_eq!(collect(&place.registry, false).await.deleted, []);
     for ghost in &ghosts[..3] {
         assert!(place.has(ghost).await, "{ghost}");
     }
+}
+
+/// Whoever deletes a record has a month from the first run on that sees it, however old the crate is.
+#[tokio::test(start_paused = true)]
+async fn the_files_of_a_crate_whose_record_vanished_wait_from_when_that_was_seen() {
+    let place = Place::new().await;
+    let day = 24 * HOUR;
+    for krate in ["gone", "vacant", "back"] {
+        publish(&place.registry, &place.ann, krate, "1.0.0").await.unwrap();
+    }
+    place.registry.finish_writes().await;
+    advance(400 * day).await;
+    let back = place.record("back").await;
+    for krate in ["gone", "vacant", "back"] {
+        place.store.inner().delete(&key(krate)).await.unwrap();
+    }
+    // Somebody reserved the name since, died, and the mark was cleared.
+    let reserved = Record::new(name("vacant"), ["eve".parse().unwrap()].into()).reservation(op(8));
+    place.plant(&key("vacant"), reserved.swept(op(9)).to_bytes()).await;
+    let files = async || {
+        let files = list_all(place.store.inner(), &Prefix::AllBlobs).await.unwrap();
+        files.iter().map(|entry| entry.key.to_string().split('/').nth(2).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+
+    let all = ["back", "gone", "vacant"];
+    for number in 0..30 {
+        let report = collect(&place.registry, false).await;
+        assert_eq!((report.deleted.len(), report.planned.len()), (0, 0), "day {number}: {report:#?}");
+        let expected: &[&str] = if number > 20 { &["gone", "vacant"] } else { &["back", "gone", "vacant"] };
+        let skipped: Vec<_> = report.skipped.iter().map(|skipped| skipped.krate.as_str()).collect();
+        assert_eq!(skipped, expected, "day {number}");
+        assert!(report.skipped.iter().all(|skipped| skipped.why.contains("it has no record") && !skipped.needs_help));
+        assert_eq!(files().await, all);
+        if number == 20 {
+            // What began to wait does not go by that when there is a record.
+            place.plant(&key("back"), back.to_bytes()).await;
+        }
+        advance(day).await;
+    }
+    let dry = collect(&place.registry, true).await;
+    assert_eq!((dry.deleted.len(), files().await), (2, all.map(str::to_owned).to_vec()), "{dry:#?}");
+    let report = collect(&place.registry, false).await;
+    assert_eq!((report.deleted.len(), &report.skipped[..]), (2, &[][..]), "{report:#?}");
+    assert_eq!(files().await, ["back"]);
+
+    // And it begins anew when it is gone again.
+    place.store.inner().delete(&key("back")).await.unwrap();
+    for _ in 0..30 {
+        assert_eq!(collect(&place.registry, false).await.deleted.len(), 0);
+        advance(day).await;
+    }
+    assert_eq!(collect(&place.registry, false).await.deleted.len(), 1);
+    assert_eq!(files().await, [] as [&str; 0]);
+    advance(2 * HOUR).await;
+    drop(collect(&place.registry, false).await);
+    assert_eq!(list_all(place.store.inner(), &Prefix::GcPlans).await.unwrap().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

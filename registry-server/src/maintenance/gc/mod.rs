@@ -5,6 +5,9 @@
 //! older than [`Grace::file`] into a plan. A later run takes a plan that is at least [`Grace::plan`] old, reads the records again, and deletes
 //! what is still not named and still the same object. All ages are by the store's own clock.
 //!
+//! When a record vanished nobody wrote down, and the files of its crate may be years old. So files of a crate without a record wait from the run
+//! on that first saw that, for [`Grace::gone`]: plans hand on since when, until a run finds a record again.
+//!
 //! Why that is safe. A file's key is used by one attempt to publish, once. An attempt gives up after an hour, long before [`Grace::file`] has
 //! passed: it looks at the time after its mark is in the record, and commits on the mark's ETag. So an attempt that might still name an old file has its mark in
 //! the record now, and crates with a mark are left alone; so are those whose record cannot be read, whatever the reason.
@@ -40,8 +43,8 @@ pub struct Grace {
     pub file: Duration,
     /// A plan, before it is acted on.
     pub plan: Duration,
-    /// The same as `file`, for a crate that was deleted, whose record was put back to an earlier state, or that has none at all: somebody may
-    /// want to mend that first.
+    /// How long nothing of a crate goes after it was deleted, after its record was put back to an earlier state, and after a run saw for the first
+    /// time that it has no record at all: somebody may want to mend that first.
     pub gone: Duration,
     /// The rules that hold: all, but in tests.
     pub rules: GcRules,
@@ -107,6 +110,19 @@ pub struct Gc<'a> {
     progress: &'a Progress,
     report: Report,
     now: Timestamp,
+    /// Files of crates without records that are in a plan already, and since when that is known.
+    waiting: BTreeMap<Key, Timestamp>,
+}
+
+/// When files may go that the record of their crate does not name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    /// As soon as they are old enough.
+    Old,
+    /// There is no record that could name any: when that has been known for long enough.
+    NoRecordForLong,
+    /// Not now.
+    Later,
 }
 
 /// Collects garbage once.
@@ -123,7 +139,7 @@ pub async fn run(
     progress.enter("asking the store for the time");
     let now = clock::now(&*store, registry.new_ulid()).await?;
     let report = Report { schema: 1, store: store.location(), dry_run, at: Some(now), ..Report::default() };
-    let mut gc = Gc { registry, store, grace, dry_run, progress, report, now };
+    let mut gc = Gc { registry, store, grace, dry_run, progress, report, now, waiting: BTreeMap::new() };
     gc.act_on_plans().await?;
     gc.look().await?;
     Ok(gc.report)
@@ -138,19 +154,21 @@ impl Gc<'_> {
         self.now.duration_since(modified) >= age
     }
 
-    /// Whether files of this crate may go at all; if not, why not, and whether somebody should look at it.
-    fn may_touch(&self, record: &Reading<Record>) -> Result<Option<Duration>, (String, bool)> {
+    /// Whether files of this crate may go at all, and when; if not, why not, and whether somebody should look at it.
+    fn may_touch(&self, record: &Reading<Record>) -> Result<When, (String, bool)> {
         if self.grace.rules.broken(GcMutant::MarksIgnored) && matches!(record, Reading::Sound(_)) {
-            return Ok(Some(self.grace.file));
+            return Ok(When::Old);
         }
         match record {
-            Reading::Missing => Ok(Some(self.grace.gone)),
+            Reading::Missing => Ok(When::NoRecordForLong),
             Reading::Broken { why, .. } => Err((format!("its record cannot be read: {why}"), true)),
             Reading::Sound(record) if record.mark().is_some() => {
                 Err(("a write is under way on its record".to_owned(), false))
             }
-            Reading::Sound(record) if self.is_in_doubt(record) => Ok(None),
-            Reading::Sound(_) => Ok(Some(self.grace.file)),
+            // Somebody reserved the name, perhaps after the record was gone.
+            Reading::Sound(record) if record.is_vacant() => Ok(When::NoRecordForLong),
+            Reading::Sound(record) if self.is_in_doubt(record) => Ok(When::Later),
+            Reading::Sound(_) => Ok(When::Old),
         }
     }
 
@@ -187,9 +205,14 @@ impl Gc<'_> {
             }
         }
         plan.candidates.extend(self.surplus_catalogs().await?.iter().map(Candidate::of));
-        self.report.planned = plan.candidates.iter().map(Candidate::shown).collect();
+        // What waits together goes together: so a plan is acted on once, and the audit log has one entry of it.
+        let (waiting, planned): (Vec<_>, Vec<_>) =
+            plan.candidates.into_iter().partition(|candidate| candidate.no_record_since().is_some());
+        self.report.planned = planned.iter().map(Candidate::shown).collect();
         if !self.dry_run {
-            plan.store(&*self.store, || self.registry.new_ulid()).await?;
+            for candidates in [planned, waiting] {
+                Plan { candidates }.store(&*self.store, || self.registry.new_ulid()).await?;
+            }
         }
         Ok(())
     }
@@ -205,12 +228,32 @@ impl Gc<'_> {
             return;
         }
         match self.may_touch(record) {
-            Ok(Some(age)) => {
-                plan.candidates.extend(old.filter(|entry| self.is_older(entry.modified, age)).map(Candidate::of));
+            Ok(When::Old) => plan.candidates.extend(old.map(Candidate::of)),
+            Ok(When::NoRecordForLong) => {
+                let old: Vec<&Entry> = old.collect();
+                self.wait(plan, &files.krate, &old);
             }
-            Ok(None) => {}
+            Ok(When::Later) => {}
             Err((why, needs_help)) => self.skip(&files.krate, why, needs_help),
         }
+    }
+
+    /// Files of a crate without a record: those that are seen for the first time begin to wait.
+    fn wait(&mut self, plan: &mut Plan, krate: &CanonicalName, old: &[&Entry]) {
+        let mut first = self.now;
+        for entry in old {
+            match self.waiting.get(&entry.key) {
+                Some(since) => first = first.min(*since),
+                None => plan.candidates.push(Candidate::of(entry).without_record(self.now)),
+            }
+        }
+        let days = self.grace.gone.as_secs() / (24 * 60 * 60);
+        let count = old.len();
+        let why = format!(
+            "it has no record, as has been known since {first:.0}; {count} files of it are kept for {days} days from then on: \
+             if it is to come back, see `fsck`"
+        );
+        self.skip(krate, why, false);
     }
 
     fn skip(&mut self, krate: &CanonicalName, why: String, needs_help: bool) {
@@ -232,13 +275,14 @@ impl Gc<'_> {
             }
             // One that cannot be read says nothing: what it may have named is found again.
             if let Some(plan) = Plan::read(&*self.store, id).await? {
-                let deletable = self.still_unnamed(&plan).await?;
+                let (deletable, waiting) = self.still_unnamed(&plan).await?;
                 self.report.deleted.extend(deletable.iter().map(Candidate::shown));
                 if !self.dry_run {
                     plan::record_deletions(self.registry, id, &deletable).await?;
                     for candidate in &deletable {
                         self.store.delete(&candidate.key()?).await?;
                     }
+                    waiting.store(&*self.store, || self.registry.new_ulid()).await?;
                 }
             }
             if !self.dry_run {
@@ -248,10 +292,11 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// What of a plan is still the same object, and still not named by a record that was read after that was seen.
-    async fn still_unnamed(&mut self, plan: &Plan) -> Result<Vec<Candidate>, RegistryError> {
+    /// What of a plan is still the same object, and still not named by a record that was read after that was seen; and what of it has to wait in
+    /// another one.
+    async fn still_unnamed(&mut self, plan: &Plan) -> Result<(Vec<Candidate>, Plan), RegistryError> {
         let mut by_crate: BTreeMap<CanonicalName, Vec<&Candidate>> = BTreeMap::new();
-        let (mut deletable, mut catalogs) = (Vec::new(), Vec::new());
+        let (mut deletable, mut waiting, mut catalogs) = (Vec::new(), Plan::default(), Vec::new());
         for candidate in &plan.candidates {
             match candidate.key()? {
                 Key::Blob { krate, .. } => by_crate.entry(krate).or_default().push(candidate),
@@ -269,33 +314,56 @@ impl Gc<'_> {
             deletable.extend(still.cloned());
         }
         for (krate, candidates) in by_crate {
-            let listed: BTreeMap<Key, Entry> = survey::entries(self.store.clone(), Prefix::Blobs(krate.clone()))
-                .map_ok(|entry| (entry.key.clone(), entry))
-                .try_collect()
-                .await?;
-            let record = survey::record(&*self.store, &krate).await?;
-            let named = match &record {
-                Reading::Sound(record) => survey::named(record),
-                _ => BTreeMap::new(),
-            };
-            let age = match self.may_touch(&record) {
-                Ok(Some(age)) => age,
-                Ok(None) => continue,
-                Err((why, needs_help)) => {
-                    self.skip(&krate, why, needs_help);
-                    continue;
+            self.look_again(&krate, &candidates, &mut deletable, &mut waiting).await?;
+        }
+        Ok((deletable, waiting))
+    }
+
+    /// The same, of one crate.
+    async fn look_again(
+        &mut self,
+        krate: &CanonicalName,
+        candidates: &[&Candidate],
+        deletable: &mut Vec<Candidate>,
+        waiting: &mut Plan,
+    ) -> Result<(), RegistryError> {
+        let listed: BTreeMap<Key, Entry> = survey::entries(self.store.clone(), Prefix::Blobs(krate.clone()))
+            .map_ok(|entry| (entry.key.clone(), entry))
+            .try_collect()
+            .await?;
+        let record = survey::record(&*self.store, krate).await?;
+        let named = match &record {
+            Reading::Sound(record) => survey::named(record),
+            _ => BTreeMap::new(),
+        };
+        let when = match self.may_touch(&record) {
+            Ok(When::Later) => return Ok(()),
+            Ok(when) => when,
+            Err((why, needs_help)) => {
+                self.skip(krate, why, needs_help);
+                return Ok(());
+            }
+        };
+        let second_look = !self.grace.rules.broken(GcMutant::NoSecondLook);
+        for candidate in candidates {
+            let key = candidate.key()?;
+            let same = listed
+                .get(&key)
+                .is_some_and(|entry| candidate.is(entry) && self.is_older(entry.modified, self.grace.file));
+            if second_look && (!same || named.contains_key(&key)) {
+                continue;
+            }
+            match (when, candidate.no_record_since()) {
+                (When::NoRecordForLong, Some(since)) if !self.is_older(since, self.grace.gone) => {
+                    if self.waiting.insert(key, since).is_none() {
+                        waiting.candidates.push((*candidate).clone());
+                    }
                 }
-            };
-            let second_look = !self.grace.rules.broken(GcMutant::NoSecondLook);
-            for candidate in candidates {
-                let key = candidate.key()?;
-                let same =
-                    listed.get(&key).is_some_and(|entry| candidate.is(entry) && self.is_older(entry.modified, age));
-                if !second_look || (same && !named.contains_key(&key)) {
-                    deletable.push(candidate.clone());
-                }
+                // It was planned for another reason than the one that it might go for now: that begins anew.
+                (When::NoRecordForLong, None) | (When::Old, Some(_)) => {}
+                _ => deletable.push((*candidate).clone()),
             }
         }
-        Ok(deletable)
+        Ok(())
     }
 }

@@ -27,17 +27,30 @@ pub(super) struct Candidate {
     etag: String,
     modified: Timestamp,
     bytes: u64,
+    /// Since when its crate is known to have no record, if it has none. Handed on from plan to plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    no_record_since: Option<Timestamp>,
 }
 
 impl Candidate {
     pub(super) fn of(entry: &Entry) -> Self {
         let Entry { key, etag, len, modified } = entry;
-        Self { key: key.to_string(), etag: etag.to_string(), modified: *modified, bytes: *len }
+        let (key, etag) = (key.to_string(), etag.to_string());
+        Self { key, etag, modified: *modified, bytes: *len, no_record_since: None }
+    }
+
+    /// The same, of a crate that has had no record since then, as far as anybody knows.
+    pub(super) fn without_record(self, since: Timestamp) -> Self {
+        Self { no_record_since: Some(since), ..self }
+    }
+
+    pub(super) fn no_record_since(&self) -> Option<Timestamp> {
+        self.no_record_since
     }
 
     /// Whether this is the object that was listed.
     pub(super) fn is(&self, entry: &Entry) -> bool {
-        *self == Self::of(entry)
+        Self { no_record_since: None, ..self.clone() } == Self::of(entry)
     }
 
     pub(super) fn key(&self) -> Result<Key, RegistryError> {
