@@ -10,7 +10,7 @@
 //! | `v1/catalog/current` | compare-and-swap | which catalog file counts |
 //! | `v1/downloads/delta/{ulid}/{number}` | plain, never the same key with other bytes | downloads that one process counted |
 //! | `v1/downloads/total` | compare-and-swap | all downloads, and which deltas are in it |
-//! | `v1/audit/{yyyy}/{mm}/{dd}/{hh}/{op}` | create | who changed what, one object per change |
+//! | `v1/audit/{yyyy}/{mm}/{dd}/{hh}/{op}` | create | who changed what, one object per change; `gc-{ulid}` for `{op}`: what a garbage collection deleted |
 //! | `v1/gc/plan/{ulid}` | create | blobs that a garbage collection may delete later |
 //! | `v1/probe/{ulid}/{name}` | any | the start-up proof; deleted when it ends |
 //!
@@ -35,6 +35,8 @@ use super::Sha256Digest;
 pub const VERSION_BYTES_MAX: usize = 160;
 /// The longest crate name, in bytes, as on crates.io.
 pub const NAME_BYTES_MAX: usize = 64;
+/// How the name of an entry of the audit log begins that is a garbage collection's.
+const COLLECTION: &str = "gc-";
 /// The longest name of a probe object, in bytes.
 const PROBE_BYTES_MAX: usize = 64;
 
@@ -135,7 +137,7 @@ pub struct KeyVersion(String);
 pub struct ProbeName(String);
 
 /// The address of an entry of the audit log: the hour of the change, and its identity. Both come from the change itself, so that whoever
-/// writes the entry writes the same object.
+/// writes the entry writes the same object. What a garbage collection deletes is no change of a record, and has its plan for an identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuditKey {
     hour: String,
@@ -148,13 +150,19 @@ impl AuditKey {
         Self::from_parts(at.strftime("%Y/%m/%d/%H").to_string(), op)
     }
 
+    /// The entry of what a garbage collection deletes by this plan, which was made at `at`.
+    pub fn of_collection(at: jiff::Timestamp, plan: Ulid) -> Result<Self, KeyError> {
+        Self::new(at, &format!("{COLLECTION}{plan}"))
+    }
+
     fn from_parts(hour: String, op: &str) -> Result<Self, KeyError> {
         let form = |text: &str, pattern: &str| {
             text.len() == pattern.len()
                 && text.bytes().zip(pattern.bytes()).all(|(b, p)| if p == b'0' { b.is_ascii_digit() } else { b == p })
         };
         let is_op = op.len() == 32 && op.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if is_op && form(&hour, "0000/00/00/00") {
+        let plan = op.strip_prefix(COLLECTION).map(|plan| Ulid::from_string(plan).map(|ulid| ulid.to_string() == plan));
+        if (is_op || plan == Some(Ok(true))) && form(&hour, "0000/00/00/00") {
             Ok(Self { hour, op: op.to_owned() })
         } else {
             Err(KeyError::Audit(format!("{hour}/{op}")))
@@ -170,6 +178,11 @@ impl AuditKey {
     /// The identity of the change.
     pub fn op(&self) -> &str {
         &self.op
+    }
+
+    /// Whether the entry follows from a record, where it is found again if it is lost. That of a garbage collection is the only trace of what is gone.
+    pub fn follows_from_a_record(&self) -> bool {
+        !self.op.starts_with(COLLECTION)
     }
 }
 

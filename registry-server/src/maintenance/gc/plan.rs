@@ -94,7 +94,7 @@ impl Plan {
     }
 }
 
-/// Writes into the audit log what is about to be deleted, once per plan.
+/// Writes into the audit log what is about to be deleted, once per plan. Durable when this returns: no record knows of it.
 pub(super) async fn record_deletions(
     registry: &Registry,
     plan: Ulid,
@@ -103,11 +103,13 @@ pub(super) async fn record_deletions(
     if deleted.is_empty() {
         return Ok(());
     }
-    let op = format!("{:032x}", u128::from(plan));
     let at = i64::try_from(plan.timestamp_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let at = at.unwrap_or(Timestamp::UNIX_EPOCH);
-    let value = serde_json::json!({ "op": op, "kind": "gc", "at": at, "actor": "gc", "plan": plan.to_string(), "deleted": deleted });
-    let key = Key::Audit(AuditKey::new(at, &op).map_err(|error| RegistryError::Invalid(error.to_string()))?);
+    let key = AuditKey::of_collection(at, plan).map_err(|error| RegistryError::Invalid(error.to_string()))?;
+    let value = serde_json::json!({
+        "op": key.op(), "kind": "gc", "at": at, "actor": "gc", "plan": plan.to_string(), "deleted": deleted
+    });
+    let key = Key::Audit(key);
     let entry = AuditEntry { key, bytes: format!("{value}\n").into() };
     audit::write(&**registry.store(), registry.entropy(), &entry).await?;
     Ok(())

@@ -24,7 +24,7 @@ impl Wait {
     pub(super) fn of(key: &Key) -> Self {
         match key {
             Key::Blob { .. } => Self::Once,
-            Key::Audit(_) => Self::Not,
+            Key::Audit(audit) if audit.follows_from_a_record() => Self::Not,
             _ => Self::Twice,
         }
     }
@@ -129,4 +129,20 @@ fn sync_all(others: &[Durable<'_>], one: Durable<'_>) -> io::Result<()> {
 /// Waits until the entries of a directory are on the disk.
 pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{AuditKey, Ulid};
+
+    #[test]
+    fn only_what_follows_from_a_record_is_not_waited_for() {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let change = Key::Audit(AuditKey::new(at, &"0".repeat(32)).expect("an identity"));
+        assert_eq!(Wait::of(&change), Wait::Not);
+        // It is the only trace of files that are deleted after it.
+        let collection = Key::Audit(AuditKey::of_collection(at, Ulid::from_parts(1, 2)).expect("a time"));
+        assert_eq!(Wait::of(&collection), Wait::Twice);
+    }
 }

@@ -110,6 +110,8 @@ fn what_is_not_ours_does_not_parse() {
         "v1/catalog/+0000000000000000042-01ARZ3NDEKTSV4RRFFQ69G5FAV",
         "v1/downloads/delta/01ARZ3NDEKTSV4RRFFQ69G5FAV/7",
         "v1/audit/2026/11/03/7/e3b0c44298fc1c149afbf4c8996fb924",
+        "v1/audit/2026/11/03/07/gc-01arz3ndektsv4rrffq69g5fav",
+        "v1/audit/2026/11/03/07/gc-e3b0c44298fc1c149afbf4c8996fb924",
         "v1/audit/2026/11/03/07/E3B0C44298FC1C149AFBF4C8996FB924",
         "v1/gc/plan/x",
         "v1/probe/x/y",
