@@ -6,7 +6,7 @@ use clap::Args;
 use super::{Failure, Opened, Source, progress, say};
 use crate::config::Backend;
 use crate::maintenance::Progress;
-use crate::maintenance::fsck::{self, Options, Report};
+use crate::maintenance::fsck::{self, Options, Problem, Report};
 
 /// The status when something is wrong with what is stored.
 const PROBLEMS: u8 = 3;
@@ -23,7 +23,7 @@ pub(super) struct Fsck {
     /// versioning; safe while servers run. A directory has to be free
     #[arg(long)]
     repair: bool,
-    /// With --repair: put a record back, too, if changes that came after that version are lost then; without it they are only named
+    /// With --repair: put a record back, too, if changes that came after that version are lost then, or may be; without it they are only named
     #[arg(long, requires = "repair")]
     accept_loss: bool,
     /// One JSON document on standard output
@@ -64,13 +64,17 @@ impl Fsck {
     }
 }
 
+/// What is wrong, what a repair made of it, and what is left to do.
+fn lines(problem: &Problem) -> String {
+    let Problem { code, key, what, remedy, repaired, repair } = problem;
+    let remedy = (!repaired).then_some(remedy);
+    let rest = repair.iter().chain(remedy).map(|line| format!("\n    {line}"));
+    format!("{}  {key}\n    {what}{}", code.word(), rest.collect::<String>())
+}
+
 fn print(report: &Report) {
     for problem in &report.problems {
-        say(&format!("{}  {}\n    {}", problem.code.word(), problem.key, problem.what));
-        match &problem.repair {
-            Some(repair) => say(&format!("    {repair}")),
-            None => say(&format!("    {}", problem.remedy)),
-        }
+        say(&lines(problem));
     }
     for key in &report.foreign {
         say(&format!("not ours, left alone: {key}"));
@@ -96,5 +100,27 @@ fn print(report: &Report) {
         say("no problems");
     } else {
         say(&format!("{} problems, {} of them mended", report.problems.len(), report.problems.len() - report.left()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maintenance::fsck::Code;
+
+    #[test]
+    fn what_is_left_to_do_is_said_unless_it_is_mended() {
+        let problem = |repaired, repair: Option<&str>| Problem {
+            code: Code::FileMissing,
+            key: "v1/x".to_owned(),
+            what: "gone".to_owned(),
+            remedy: "restore a backup".to_owned(),
+            repaired,
+            repair: repair.map(str::to_owned),
+        };
+        assert_eq!(lines(&problem(false, None)), "file-missing  v1/x\n    gone\n    restore a backup");
+        assert_eq!(lines(&problem(true, Some("put back"))), "file-missing  v1/x\n    gone\n    put back");
+        let failed = lines(&problem(false, Some("no earlier version")));
+        assert_eq!(failed, "file-missing  v1/x\n    gone\n    no earlier version\n    restore a backup");
     }
 }
