@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -78,6 +79,17 @@ pub struct Plan {
     /// They are in the total already.
     pub delete: Vec<(Ulid, u64)>,
     /// One before them is missing: they wait.
+    pub waiting: usize,
+}
+
+/// Deltas that are gone, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Whose.
+    pub counter: Ulid,
+    /// Their numbers.
+    pub missing: RangeInclusive<u64>,
+    /// How many later ones of the counter wait for them.
     pub waiting: usize,
 }
 
@@ -157,17 +169,21 @@ impl Total {
     }
 
     /// Deltas that are neither in this state nor in a listing that was begun before it was read, although later ones of the same counter are
-    /// listed: the first of each such counter, and how many wait for it.
+    /// listed: all of them.
     #[must_use]
-    pub fn gaps(&self, listed: &Listed) -> Vec<(Ulid, u64, usize)> {
-        let gap = |(counter, numbers): (&Ulid, &BTreeSet<u64>)| {
-            let mut next = self.header.counters.get(counter).map_or(1, |mark| mark.number + 1);
-            let new = numbers.range(next..);
-            next += new.clone().zip(next..).take_while(|(number, wanted)| *number == wanted).count() as u64;
-            let waiting = numbers.range(next..).count();
-            (waiting > 0).then_some((*counter, next, waiting))
-        };
-        listed.iter().filter_map(gap).collect()
+    pub fn gaps(&self, listed: &Listed) -> Vec<Gap> {
+        let mut gaps = Vec::new();
+        for (counter, numbers) in listed {
+            let mut next = self.header.counters.get(counter).map_or(1, |mark| mark.number.saturating_add(1));
+            for number in numbers.range(next..) {
+                if *number > next {
+                    let waiting = numbers.range(number..).count();
+                    gaps.push(Gap { counter: *counter, missing: next..=*number - 1, waiting });
+                }
+                next = number.saturating_add(1);
+            }
+        }
+        gaps
     }
 
     /// The next state, with these deltas, which [`Total::plan`] has chosen from `listed`. Takes seconds for a large total.

@@ -122,20 +122,24 @@ fn the_stored_form() {
 fn a_gap_is_a_delta_that_others_wait_for() {
     let total = Total::empty();
     let listed = |numbers: &[u64]| Listed::from([(Ulid::from(1), numbers.iter().copied().collect())]);
-    for (numbers, gaps) in [
+    let gaps = |total: &Total, numbers: &[u64]| -> Vec<_> {
+        let gaps = total.gaps(&listed(numbers)).into_iter();
+        gaps.map(|gap| (*gap.missing.start(), *gap.missing.end(), gap.waiting)).collect()
+    };
+    for (numbers, expected) in [
         (&[1, 2, 3][..], &[][..]),
         (&[], &[]),
-        (&[2], &[(Ulid::from(1), 1, 1)]),
-        (&[1, 3, 5], &[(Ulid::from(1), 2, 2)]),
+        (&[2], &[(1, 1, 1)]),
+        (&[1, 3, 5], &[(2, 2, 2), (4, 4, 1)]),
+        (&[2, 7, 8], &[(1, 1, 3), (3, 6, 2)]),
+        (&[1, u64::MAX], &[(2, u64::MAX - 1, 1)]),
     ] {
-        assert_eq!(total.gaps(&listed(numbers)), gaps, "{numbers:?}");
+        assert_eq!(gaps(&total, numbers), expected, "{numbers:?}");
     }
     let one = Delta { counter: Ulid::from(1), number: 1, counts: Counts::default() };
     let op = "1".repeat(32).parse().expect("digits");
     let next = total.with(vec![one], &listed(&[1]), op, Timestamp::UNIX_EPOCH, Rules::default()).expect("sound");
-    for (numbers, gaps) in
-        [(&[1][..], &[][..]), (&[2, 3], &[]), (&[1, 3], &[(Ulid::from(1), 2, 1)]), (&[4, 5], &[(Ulid::from(1), 2, 2)])]
-    {
-        assert_eq!(next.gaps(&listed(numbers)), gaps, "{numbers:?} after 1");
+    for (numbers, expected) in [(&[1][..], &[][..]), (&[2, 3], &[]), (&[1, 3], &[(2, 2, 1)]), (&[4, 5], &[(2, 3, 2)])] {
+        assert_eq!(gaps(&next, numbers), expected, "{numbers:?} after 1");
     }
 }

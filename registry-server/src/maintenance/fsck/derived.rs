@@ -6,11 +6,14 @@ use super::{Code, Findings, Fix, Fsck};
 use crate::catalog::file::{CURRENT_BYTES_MAX, FILE_BYTES_MAX};
 use crate::catalog::{Base, Current, file};
 use crate::downloads::counter::DELTA_BYTES_MAX;
-use crate::downloads::total::{Listed, TOTAL_BYTES_MAX};
+use crate::downloads::total::{Gap, Listed, TOTAL_BYTES_MAX};
 use crate::downloads::{Delta, Total};
 use crate::maintenance::survey::{self, READS_AT_ONCE, Reading, Stored};
 use crate::registry::RegistryError;
 use crate::store::{Entry, Etag, Key, Prefix, StoreError, Ulid};
+
+/// How many deltas of one gap are named and put back. A counter takes a new name after a day, of at most one delta per minute.
+const GAP_NAMED_MAX: usize = 2_000;
 
 impl Fsck<'_> {
     /// Whether `v1/catalog/current` and the file that it names can be used.
@@ -138,12 +141,21 @@ fn sound_total(bytes: &bytes::Bytes) -> Result<Total, String> {
     Ok(total)
 }
 
-/// Deltas are stored one after the other, so before one that waits another was deleted.
+/// Deltas are stored one after the other, so before one that waits others were deleted.
 fn check_gaps(found: &mut Findings, total: &Total, listed: &Listed) {
-    for (counter, number, waiting) in total.gaps(listed) {
-        let key = Key::DownloadsDelta { counter, number };
-        let what = format!("it is gone, and was never added up; {waiting} after it wait for it");
-        found.add_fixable(Code::DownloadsMissing, &key, what, Some(Fix::RestoreDelta { counter, number }));
+    for Gap { counter, missing, waiting } in total.gaps(listed) {
+        let (first, last) = (*missing.start(), *missing.end());
+        for number in missing.take(GAP_NAMED_MAX) {
+            let key = Key::DownloadsDelta { counter, number };
+            let what = format!("it is gone, and was never added up; {waiting} later ones wait for it");
+            found.add_fixable(Code::DownloadsMissing, &key, what, Some(Fix::RestoreDelta { counter, number }));
+        }
+        let named = GAP_NAMED_MAX as u64;
+        if last - first >= named {
+            let key = Key::DownloadsDelta { counter, number: first + named };
+            let what = format!("it is gone, as all up to number {last} are; {waiting} later ones wait for them");
+            found.add(Code::DownloadsMissing, &key, what);
+        }
     }
 }
 

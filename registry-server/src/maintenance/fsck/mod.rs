@@ -156,13 +156,15 @@ pub async fn run(registry: &Registry, options: Options, progress: &Progress) -> 
         found.problems.iter().filter(|(p, _)| p.code == Code::RecordMissing).map(|(p, _)| p.key.clone()).collect();
     found.problems.retain(|(problem, _)| problem.code != Code::HeadAhead || !gone.contains(&problem.key));
     found.problems.sort_by(|(one, _), (other, _)| (one.code, &one.key).cmp(&(other.code, &other.key)));
-    progress.enter("mending");
-    for (mut problem, fix) in found.problems {
-        if let (true, Some(fix)) = (options.repair, fix) {
-            fsck.mend(&mut problem, fix).await;
-        }
-        report.problems.push(problem);
+    fsck.mend_all(&mut report, found.problems).await;
+    // Without the total nobody knew which deltas are missing.
+    let total = Key::DownloadsTotal.to_string();
+    if report.problems.iter().any(|problem| problem.repaired && problem.key == total) {
+        let mut found = fsck.check_downloads().await?.problems;
+        found.retain(|(one, _)| !report.problems.iter().any(|other| (one.code, &one.key) == (other.code, &other.key)));
+        fsck.mend_all(&mut report, found).await;
     }
+    report.problems.sort_by(|one, other| (one.code, &one.key).cmp(&(other.code, &other.key)));
     Ok(report)
 }
 
@@ -203,6 +205,17 @@ impl Fsck<'_> {
             found.take_over(findings);
         }
         Ok(found)
+    }
+
+    /// Mends, if that is wanted, and reports.
+    async fn mend_all(&self, report: &mut Report, found: Vec<(Problem, Option<Fix>)>) {
+        self.progress.enter("mending");
+        for (mut problem, fix) in found {
+            if let (true, Some(fix)) = (self.options.repair, fix) {
+                self.mend(&mut problem, fix).await;
+            }
+            report.problems.push(problem);
+        }
     }
 
     async fn mend(&self, problem: &mut Problem, fix: Fix) {
