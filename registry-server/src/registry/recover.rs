@@ -64,7 +64,7 @@ impl Registry {
     /// The store fails, or the record is unreadable.
     pub(crate) async fn catch_up(&self, krate: &CanonicalName, announced: u64) -> Result<Option<u64>, RegistryError> {
         self.check_ready()?;
-        let op = self.new_op();
+        let (op, at) = (self.new_op(), self.clock.now());
         let commit = Commit {
             key: Key::Crate(krate.clone()),
             operation: "recover",
@@ -77,7 +77,7 @@ impl Registry {
         self.commit(commit, None, |state: Option<&Record>| {
             Ok(match state.filter(|state| state.rev() < announced) {
                 Some(state) => {
-                    let next = state.caught_up(announced, op.clone());
+                    let next = state.caught_up(announced, op.clone(), at);
                     let rev = next.rev();
                     Decision::Write(next, Some(rev))
                 }

@@ -35,6 +35,9 @@ pub(super) struct Header {
     pub(super) max_version: Option<Version>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) deleted: Option<Deletion>,
+    /// When it last went on from an earlier state. It stays here when the change itself is no longer among the last ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) recovered_at: Option<Timestamp>,
     #[serde(default)]
     pub(super) about: About,
     pub(super) ops: Vec<Op>,
@@ -58,6 +61,7 @@ impl Header {
             mark: None,
             max_version: None,
             deleted: None,
+            recovered_at: None,
             about: About::default(),
             ops: Vec::new(),
             extra: Map::new(),

@@ -31,7 +31,6 @@ pub use self::rules::{GcMutant, GcRules};
 use super::progress::Progress;
 use super::survey::{self, Files, READS_AT_ONCE, Reading};
 use crate::krate::Record;
-use crate::krate::record::OpKind;
 use crate::registry::{Registry, RegistryError};
 use crate::store::key::CanonicalName;
 use crate::store::{Entry, Key, Prefix, Store, StoreError, clock};
@@ -174,9 +173,8 @@ impl Gc<'_> {
 
     /// A crate that was deleted, or went on from an earlier state, some time ago: somebody may want what it does not name.
     fn is_in_doubt(&self, record: &Record) -> bool {
-        let recovered = record.ops().iter().filter(|op| op.kind == OpKind::Recover).map(|op| op.at);
-        let mut since = recovered.chain(record.deletion().map(|deletion| deletion.at));
-        since.any(|at| !self.is_older(at, self.grace.gone))
+        let since = record.recovered_at().max(record.deletion().map(|deletion| deletion.at));
+        since.is_some_and(|at| !self.is_older(at, self.grace.gone))
     }
 
     /// The first phase: finds what nothing names, for a later run.
