@@ -106,7 +106,7 @@ pub(super) async fn read(store: &dyn Store, key: &Key, bytes_max: u64) -> Result
     read_with(bytes_max, || store.get(key, None)).await
 }
 
-/// Reads an earlier state of an object whole. `None`: it is not there any more, or cannot be read.
+/// Reads an earlier state of an object whole.
 ///
 /// # Errors
 /// The store as a whole does not answer.
@@ -115,11 +115,8 @@ pub(super) async fn read_past(
     key: &Key,
     past: &Past,
     bytes_max: u64,
-) -> Result<Option<Bytes>, StoreError> {
-    Ok(match read_with(bytes_max, || store.get_past(key, past)).await? {
-        Reading::Sound(stored) => Some(stored.bytes),
-        Reading::Missing | Reading::Broken { .. } => None,
-    })
+) -> Result<Reading<Stored>, StoreError> {
+    read_with(bytes_max, || store.get_past(key, past)).await
 }
 
 async fn read_with<F>(bytes_max: u64, get: impl Fn() -> F) -> Result<Reading<Stored>, StoreError>

@@ -62,9 +62,23 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// `None`: the entry tells of something else, or cannot be read.
-    pub(crate) fn parse(entry: &[u8]) -> Option<Self> {
-        serde_json::from_slice(entry).ok()
+    /// Reads an entry. `None`: it tells of something that is no crate.
+    ///
+    /// # Errors
+    /// It is not in the form of an entry.
+    pub(crate) fn parse(entry: &[u8]) -> Result<Option<Self>, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Subject {
+            #[serde(rename = "crate")]
+            krate: Option<serde::de::IgnoredAny>,
+        }
+        let subject: Subject = serde_json::from_slice(entry)?;
+        subject.krate.map(|_| serde_json::from_slice(entry)).transpose()
+    }
+
+    /// The version that it published, if it did.
+    pub(crate) fn published(&self) -> Option<&str> {
+        self.version.as_deref().filter(|_| self.kind == OpKind::Publish)
     }
 
     /// Whether somebody asked for it, and might want to ask for it again.

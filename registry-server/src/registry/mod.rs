@@ -57,6 +57,7 @@ pub use self::index::Index;
 use self::known::Known;
 use self::metered::Metered;
 pub use self::publish::{Published, Ticket, Upload};
+pub(crate) use self::recover::is_of_a_recovery;
 pub use self::search::{Compacted, Found, Hit, Query, QueryError};
 pub use self::storage::{Storage, StorageError};
 pub use self::tombstones::CrateState;

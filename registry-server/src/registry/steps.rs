@@ -92,12 +92,18 @@ impl Registry {
         }
     }
 
-    /// Replaces an object that nobody can read, and that lies there under this ETag. It needs no mark: see `recover`.
-    pub(super) async fn replace_damaged<D: Document>(&self, commit: &Commit<'_>, damaged: Etag, document: D) -> Step {
+    /// Replaces an object that nobody can read, and that lies there under this ETag. It needs no mark, but the announcement an identity: see `recover`.
+    pub(super) async fn replace_damaged<D: Document>(
+        &self,
+        commit: &Commit<'_>,
+        damaged: Etag,
+        document: D,
+        announcement: &OpId,
+    ) -> Step {
         if self.replica.is_alone() {
             return self.replace_alone(commit, Some(&damaged), document).await;
         }
-        let announced = match self.replica.announce(&commit.key, document.rev(), &self.new_op()).await {
+        let announced = match self.replica.announce(&commit.key, document.rev(), announcement).await {
             Ok(announced) => announced,
             Err(error) => return Step::Failed(error.into()),
         };

@@ -10,6 +10,7 @@ mod audit;
 mod derived;
 mod fsck;
 mod gc;
+mod later;
 mod restore;
 mod sweep;
 mod tombstones;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use supercargo_registry::store::faulty::{Call, Faulty};
 use supercargo_registry::store::proof::Provable;
 use supercargo_registry::store::{
-    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Past, Prefix, Put, Store, StoreError,
+    Body, Cond, Cursor, Etag, Get, Key, MemoryStore, Page, Past, Prefix, Put, Store, StoreError, StoreErrorKind,
 };
 use tokio::sync::Notify;
 
@@ -35,12 +35,22 @@ pub(crate) struct Held {
     next: Arc<Mutex<Option<Hold>>>,
     reached: Arc<Notify>,
     go_on: Arc<Notify>,
+    denies: Denies,
+}
+
+/// What of the store's history the credentials do not allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denies {
+    Nothing,
+    Listing,
+    Reading,
 }
 
 impl Held {
     /// Holds nothing yet.
     pub(crate) fn over(inner: &Arc<Faulty<MemoryStore>>) -> Self {
-        Self { inner: inner.clone(), next: Arc::default(), reached: Arc::default(), go_on: Arc::default() }
+        let (next, reached, go_on) = (Arc::default(), Arc::default(), Arc::default());
+        Self { inner: inner.clone(), next, reached, go_on, denies: Denies::Nothing }
     }
 
     /// Holds the `nth` (from 1) call of this kind whose key contains `key`, before it is made.
@@ -53,6 +63,18 @@ impl Held {
     /// Holds the answer to the next read of a key that contains `key`.
     pub(crate) fn hold_answer(&self, key: &str) {
         *self.next.lock().unwrap() = Some(Hold { when: When::After, call: Call::Get, key: key.to_owned(), nth: 1 });
+    }
+
+    /// Holds nothing, and has no right to read the history.
+    pub(crate) fn without_rights(inner: &Arc<Faulty<MemoryStore>>, denies: Denies) -> Self {
+        Self { denies, ..Self::over(inner) }
+    }
+
+    fn check(&self, denied: Denies) -> Result<(), StoreError> {
+        if self.denies == denied {
+            return Err(StoreError::new(StoreErrorKind::Denied, "AccessDenied"));
+        }
+        Ok(())
     }
 
     /// Waits until it stands still.
@@ -103,10 +125,12 @@ impl Store for Held {
     }
 
     async fn history(&self, key: &Key) -> Result<Vec<Past>, StoreError> {
+        self.check(Denies::Listing)?;
         self.inner.history(key).await
     }
 
     async fn get_past(&self, key: &Key, past: &Past) -> Result<Get, StoreError> {
+        self.check(Denies::Reading)?;
         self.inner.get_past(key, past).await
     }
 

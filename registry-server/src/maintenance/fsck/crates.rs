@@ -6,8 +6,9 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::restore::LostRecord;
-use super::{Code, Findings, Fix, Fsck, GHOST, SETTLED};
+use super::report::GHOST_OF_NO_CRATE;
+use super::restore::{LostRecord, Remembered};
+use super::{Code, Findings, Fix, Fsck, GHOST, GIVEN_UP, SETTLED};
 use crate::krate::Record;
 use crate::maintenance::survey::{self, Files, Reading};
 use crate::registry::audit;
@@ -27,13 +28,7 @@ impl Fsck<'_> {
             Reading::Broken { .. } => false,
         };
         let named = match reading {
-            // This program deletes no record, so one that was there was deleted past it.
-            _ if is_nobodys && !files.entries.is_empty() && self.history_has_crate(&files.krate).await? => {
-                let count = files.entries.len();
-                let what = format!("it is gone, and the store's history has it; the crate has {count} files");
-                found.add_fixable(Code::RecordMissing, &key, what, Some(lost(&files, None)));
-                None
-            }
+            _ if is_nobodys && self.is_lost(&mut found, &key, &files).await? => None,
             Reading::Sound(record) => {
                 self.count(&mut found, &record);
                 self.check_mark(&mut found, &key, &record, modified);
@@ -53,16 +48,44 @@ impl Fsck<'_> {
             let ghosts = files.entries.iter().filter(|entry| !named.contains_key(&entry.key));
             for ghost in ghosts.filter(|entry| self.is_older(entry.modified, GHOST)) {
                 let since = ghost.modified;
-                found.add(
-                    Code::Ghost,
-                    &ghost.key,
-                    format!("nothing names this file of {} bytes, there since {since:.0}", ghost.len),
-                );
+                let what = format!("nothing names this file of {} bytes, there since {since:.0}", ghost.len);
+                if is_nobodys {
+                    let what = format!("{what}: its crate has no record");
+                    found.add_with_remedy(Code::Ghost, &ghost.key, what, GHOST_OF_NO_CRATE, None);
+                } else {
+                    found.add(Code::Ghost, &ghost.key, what);
+                }
             }
         }
         self.progress.krate();
         self.progress.blobs(files.entries.len());
         Ok(found)
+    }
+
+    /// Whether a crate that has files and no record once had one, or nobody knows: this program deletes none, so it was deleted past it.
+    async fn is_lost(&self, found: &mut Findings, key: &Key, files: &Files) -> Result<bool, StoreError> {
+        let count = files.entries.len();
+        if count == 0 {
+            return Ok(false);
+        }
+        match self.remembered(&files.krate).await? {
+            Remembered::Nothing => return Ok(false),
+            Remembered::Crate => {
+                let what = format!("it is gone, and the store's history has it; the crate has {count} files");
+                found.add_fixable(Code::RecordMissing, key, what, Some(lost(files, None)));
+            }
+            Remembered::Unclear(why) => {
+                // Whoever publishes for the first time stores the file before the record.
+                if !files.entries.iter().any(|entry| self.is_older(entry.modified, GIVEN_UP)) {
+                    return Ok(false);
+                }
+                let what = format!(
+                    "there is no record, the crate has {count} files, and whether there was one cannot be read: {why}"
+                );
+                found.add(Code::HistoryUnreadable, key, what);
+            }
+        }
+        Ok(true)
     }
 
     fn count(&self, found: &mut Findings, record: &Record) {
@@ -170,8 +193,7 @@ impl Fsck<'_> {
 
 /// How a record comes back. `damaged`: what is there instead of it.
 fn lost(files: &Files, damaged: Option<Etag>) -> Fix {
-    let keys = files.entries.iter().map(|entry| entry.key.clone()).collect();
-    Fix::RestoreRecord(LostRecord { krate: files.krate.clone(), damaged, files: keys })
+    Fix::RestoreRecord(LostRecord { krate: files.krate.clone(), damaged, files: files.entries.clone() })
 }
 
 fn restore(key: &Key, size: u64) -> Option<Fix> {

@@ -7,6 +7,7 @@
 
 mod crates;
 mod derived;
+mod later;
 mod report;
 mod rest;
 mod restore;
@@ -33,14 +34,19 @@ const SETTLED: Duration = Duration::from_secs(5 * 60);
 /// A file that nothing names is worth a word when the garbage collection has had its chance.
 const GHOST: Duration = Duration::from_secs(72 * 60 * 60);
 
+/// A file that was stored so long ago without being named will not be: a publish gives up after an hour.
+const GIVEN_UP: Duration = Duration::from_secs(2 * 60 * 60);
+/// How many things of a kind are listed in words.
+const LISTED_MAX: usize = 20;
+
 /// What to do.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Read every file and compare its checksum.
     pub deep: bool,
-    /// Mend what can be mended without loss.
+    /// Mend what can be mended without loss: where nothing says that changes may be lost with it.
     pub repair: bool,
-    /// Put a record back, too, if changes that came after that state are lost then.
+    /// Put a record back, too, if changes that came after that state are lost then, or may be.
     pub accept_loss: bool,
     /// The time, if the store cannot be asked because nothing may be written.
     pub now: Option<Timestamp>,
@@ -71,7 +77,11 @@ impl Findings {
     }
 
     fn add_fixable(&mut self, code: Code, key: &Key, what: impl Into<String>, fix: Option<Fix>) {
-        let (key, what, remedy) = (key.to_string(), what.into(), code.remedy().to_owned());
+        self.add_with_remedy(code, key, what, code.remedy(), fix);
+    }
+
+    fn add_with_remedy(&mut self, code: Code, key: &Key, what: impl Into<String>, remedy: &str, fix: Option<Fix>) {
+        let (key, what, remedy) = (key.to_string(), what.into(), remedy.to_owned());
         self.problems.push((Problem { code, key, what, remedy, repaired: false, repair: None }, fix));
     }
 
@@ -152,8 +162,12 @@ pub async fn run(registry: &Registry, options: Options, progress: &Progress) -> 
     let foreign = report.counts.foreign;
     report.counts = Counts { foreign, ..found.counts };
     // Where a record is gone, that it is behind the head is no news.
-    let gone: HashSet<String> =
-        found.problems.iter().filter(|(p, _)| p.code == Code::RecordMissing).map(|(p, _)| p.key.clone()).collect();
+    let gone: HashSet<String> = found
+        .problems
+        .iter()
+        .filter(|(p, _)| matches!(p.code, Code::RecordMissing | Code::HistoryUnreadable))
+        .map(|(p, _)| p.key.clone())
+        .collect();
     found.problems.retain(|(problem, _)| problem.code != Code::HeadAhead || !gone.contains(&problem.key));
     found.problems.sort_by(|(one, _), (other, _)| (one.code, &one.key).cmp(&(other.code, &other.key)));
     fsck.mend_all(&mut report, found.problems).await;
@@ -239,4 +253,14 @@ impl Fsck<'_> {
             format!("it could not be mended: {}", error.cause().unwrap_or_else(|| error.to_string()))
         }));
     }
+}
+
+/// The first of them in words.
+fn listed(items: impl ExactSizeIterator<Item = impl ToString>) -> String {
+    let more = items.len().saturating_sub(LISTED_MAX);
+    let mut text = items.take(LISTED_MAX).map(|item| item.to_string()).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text += &format!(" and {more} more");
+    }
+    text
 }

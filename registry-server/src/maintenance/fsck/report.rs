@@ -6,6 +6,9 @@ use serde::Serialize;
 /// How many keys that are not ours are named; all are counted.
 const FOREIGN_NAMED_MAX: usize = 100;
 
+/// What to do about a file that nothing names because its crate has no record.
+pub(super) const GHOST_OF_NO_CRATE: &str = "if the crate was deleted past the registry, restore its record from a backup: `supercargo-registry gc --dry-run=false` deletes the files 30 days after it first saw them without one. If nobody ever published it, nothing needs them";
+
 /// What is wrong, as a word for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -20,6 +23,8 @@ pub enum Code {
     RecordUnreadable,
     /// A crate's record is gone, although the store's history has one.
     RecordMissing,
+    /// A crate has files and no record, and whether the store's history has one cannot be read.
+    HistoryUnreadable,
     /// A token's record cannot be read.
     TokenUnreadable,
     /// A writer left its mark and died.
@@ -144,10 +149,13 @@ impl Code {
                 "was a single object put back to an older state? `fsck --repair` has replicas forget later ones, and says which changes are lost, as far as the audit log knows"
             }
             Self::RecordUnreadable => {
-                "`fsck --repair` puts the state before back if the bucket has versioning, or says which changes would be lost with that; else restore the object from a backup"
+                "`fsck --repair` puts the state before back if the bucket has versioning, or says which changes would be lost with that, or may be; else restore the object from a backup"
             }
             Self::RecordMissing => {
                 "`fsck --repair` puts the last state back; if the crate is to be gone, restore it and delete it with `supercargo-registry crate delete`"
+            }
+            Self::HistoryUnreadable => {
+                "give the credentials of `fsck` the rights s3:ListBucketVersions and s3:GetObjectVersion, and check again: if the record was deleted, `fsck --repair` puts it back. Until then do not take its files for garbage: `gc` deletes them 30 days after it first saw them without a record"
             }
             Self::FileMissing | Self::FileLength | Self::FileContent => {
                 "`fsck --repair` puts it back if the bucket has versioning; else restore the object from a backup"
@@ -176,6 +184,7 @@ impl Code {
             Self::HeadAhead => "head-ahead",
             Self::RecordUnreadable => "record-unreadable",
             Self::RecordMissing => "record-missing",
+            Self::HistoryUnreadable => "history-unreadable",
             Self::TokenUnreadable => "token-unreadable",
             Self::DeadMark => "dead-mark",
             Self::FileMissing => "file-missing",

@@ -1,27 +1,18 @@
 //! Putting back what was damaged or deleted past this program, from the history that a bucket with versioning keeps.
 //!
 //! A file comes back as it was: its key says what it has to be. A crate's record goes on from its newest earlier state that is sound, as an ordinary
-//! change ([`Registry::recover_crate`](crate::registry::Registry)) with a `rev` above all that anybody can know, and the report says which changes are lost with the
-//! states in between. A token's record is never put back: an earlier state may be one from before it was revoked.
+//! change ([`Registry::recover_crate`](crate::registry::Registry)) with a `rev` above all that anybody can know, and only when somebody has accepted that changes are
+//! lost, if anything says that there were later ones (`later`). A token's record is never put back: an earlier state may be one from before it was revoked.
 
 use bytes::Bytes;
-use futures::TryStreamExt;
-use jiff::{SignedDuration, Timestamp};
 
-use super::Fsck;
+use super::{Fsck, listed};
 use crate::krate::Record;
 use crate::krate::record::RECORD_BYTES_MAX;
-use crate::maintenance::survey::{self, READS_AT_ONCE, Reading};
+use crate::maintenance::survey::{self, Reading};
 use crate::registry::RegistryError;
-use crate::registry::audit::{ENTRY_BYTES_MAX, Told};
-use crate::replicas::head::{HEAD_BYTES_MAX, Head};
 use crate::store::key::CanonicalName;
-use crate::store::{Body, Cond, Etag, Get, Key, Past, Prefix, Put, Sha256Digest, StoreError};
-
-/// How far the clocks of two writers may differ: changes from so long before the restored state's last one are looked at, too.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
-/// How many lost changes and unnamed files are listed in words.
-const LISTED_MAX: usize = 20;
+use crate::store::{Body, Cond, Entry, Etag, Get, Key, Past, Put, Sha256Digest, StoreError};
 
 /// A record that can be put back.
 #[derive(Debug)]
@@ -30,19 +21,29 @@ pub(super) struct LostRecord {
     /// What is there instead of it; `None`: nothing, or the name that somebody reserved since.
     pub(super) damaged: Option<Etag>,
     /// The stored files of the crate.
-    pub(super) files: Vec<Key>,
+    pub(super) files: Vec<Entry>,
 }
 
 /// An earlier state of a record.
-struct Earlier {
-    past: Past,
-    record: Record,
-    /// How many later ones there are that cannot be read.
-    unreadable: u64,
+pub(super) struct Earlier {
+    pub(super) past: Past,
+    pub(super) record: Record,
+    /// Later ones that cannot be read, and why.
+    pub(super) unreadable: Vec<String>,
+}
+
+/// What the store's history says of a crate whose record is gone.
+pub(super) enum Remembered {
+    /// Somebody had published it.
+    Crate,
+    /// Nothing.
+    Nothing,
+    /// It cannot be read; why.
+    Unclear(String),
 }
 
 impl Fsck<'_> {
-    /// Whether the store still has earlier states of an object. Nobody may ask it: then it has none for us.
+    /// Whether the store still has earlier states of an object. Where nobody may ask it, it has none for us.
     pub(super) async fn has_history(&self, key: &Key) -> Result<bool, StoreError> {
         match self.store.history(key).await {
             Ok(history) => Ok(!history.is_empty()),
@@ -51,37 +52,42 @@ impl Fsck<'_> {
         }
     }
 
-    /// The same, whether one of them is a crate that somebody published.
-    pub(super) async fn history_has_crate(&self, krate: &CanonicalName) -> Result<bool, StoreError> {
-        match self.newest_sound(&Key::Crate(krate.clone()), krate).await {
-            Ok(earlier) => Ok(earlier.is_some()),
-            Err(error) if error.kind().is_transient() => Err(error),
-            Err(_) => Ok(false),
-        }
+    /// The same of a record, whether one of them is a crate that somebody published.
+    pub(super) async fn remembered(&self, krate: &CanonicalName) -> Result<Remembered, StoreError> {
+        Ok(match self.newest_sound(&Key::Crate(krate.clone()), krate).await {
+            Ok(Ok(_)) => Remembered::Crate,
+            Ok(Err(unreadable)) if unreadable.is_empty() => Remembered::Nothing,
+            Ok(Err(unreadable)) => Remembered::Unclear(listed(unreadable.iter())),
+            Err(error) if error.kind().is_transient() => return Err(error),
+            Err(error) => Remembered::Unclear(error.to_string()),
+        })
     }
 
     /// Puts a record back; in words what was done.
     pub(super) async fn restore_record(&self, lost: &LostRecord) -> Result<String, RegistryError> {
         let key = Key::Crate(lost.krate.clone());
-        let Some(Earlier { past, record, unreadable }) = self.newest_sound(&key, &lost.krate).await? else {
+        let Ok(earlier) = self.newest_sound(&key, &lost.krate).await? else {
             return Err(RegistryError::NotFound(format!("the store has no earlier, sound version of {key}")));
         };
-        let later = self.changes_after(&record).await?;
-        let changes = in_words(&later);
-        if let Some(changes) = &changes
+        let there = match survey::read(&*self.store, &key, RECORD_BYTES_MAX as u64).await? {
+            Reading::Sound(stored) => Record::parse(&stored.bytes).ok(),
+            Reading::Missing | Reading::Broken { .. } => None,
+        };
+        let later = self.after(&earlier, lost, there.as_ref()).await?;
+        let Earlier { past, record, unreadable } = earlier;
+        if let Some(would_be_lost) = later.would_be_lost()
             && !self.options.accept_loss
         {
             return Err(RegistryError::Conflict(format!(
-                "the newest sound version is of rev {}, stored at {:.0}, and these changes would be lost: {changes}. \
+                "the newest sound version is of rev {}, stored at {:.0}, and {would_be_lost}. \
                  `fsck --repair --accept-loss` puts it back all the same",
                 record.rev(),
                 past.modified
             )));
         }
         // What cannot be read may have been a state: the damaged object itself, and each version after the one that is put back.
-        let damaged = u64::from(lost.damaged.is_some());
-        let seen = [record.rev() + unreadable + damaged, self.announced(&key).await?];
-        let seen = seen.into_iter().chain(later.iter().map(|told| told.rev)).max().unwrap_or(0);
+        let unknown = unreadable.len() as u64 + u64::from(lost.damaged.is_some());
+        let seen = later.rev.max(record.rev() + unknown);
         let put = self.registry.recover_crate(&lost.krate, lost.damaged.clone(), &record, seen).await?;
         let Some(rev) = put else { return Err(meanwhile(&key)) };
         let mut text = format!(
@@ -90,7 +96,7 @@ impl Fsck<'_> {
             past.modified,
             past.id
         );
-        text += &lost_in_words(changes);
+        text += &later.lost();
         text += &unnamed(&record, &lost.files);
         Ok(text)
     }
@@ -100,57 +106,30 @@ impl Fsck<'_> {
         let Reading::Sound(record) = survey::record(&*self.store, krate).await? else {
             return Err(RegistryError::NotFound(format!("{} cannot be read", Key::Crate(krate.clone()))));
         };
-        let later = self.changes_after(&record).await?;
+        let later = self.told_after(&record).await?;
         Ok(match self.registry.catch_up(krate, announced).await? {
-            Some(rev) => {
-                format!("it has rev {rev} now, and nobody shows a later state of it{}", lost_in_words(in_words(&later)))
-            }
+            Some(rev) => format!("it has rev {rev} now, and nobody shows a later state of it{}", later.lost()),
             None => "somebody has written it meanwhile".to_owned(),
         })
     }
 
-    async fn newest_sound(&self, key: &Key, krate: &CanonicalName) -> Result<Option<Earlier>, StoreError> {
-        let mut unreadable = 0;
+    /// The inner error: there is none; the versions that cannot be read, and why.
+    async fn newest_sound(&self, key: &Key, krate: &CanonicalName) -> Result<Result<Earlier, Vec<String>>, StoreError> {
+        let mut unreadable = Vec::new();
         for past in self.store.history(key).await? {
-            let bytes = survey::read_past(&*self.store, key, &past, RECORD_BYTES_MAX as u64).await?;
-            match bytes.map(|bytes| survey::check(&bytes, krate)) {
-                // A name that was only reserved is no crate.
-                Some(Ok(record)) if record.is_vacant() => {}
-                Some(Ok(record)) => return Ok(Some(Earlier { past, record, unreadable })),
-                Some(Err(_)) | None => unreadable += 1,
-            }
+            let why = match survey::read_past(&*self.store, key, &past, RECORD_BYTES_MAX as u64).await? {
+                Reading::Sound(stored) => match survey::check(&stored.bytes, krate) {
+                    // A name that was only reserved is no crate.
+                    Ok(record) if record.is_vacant() => continue,
+                    Ok(record) => return Ok(Ok(Earlier { past, record, unreadable })),
+                    Err(why) => why,
+                },
+                Reading::Missing => "it is gone".to_owned(),
+                Reading::Broken { why, .. } => why,
+            };
+            unreadable.push(format!("version {} of {:.0} ({why})", past.id, past.modified));
         }
-        Ok(None)
-    }
-
-    /// What the audit log knows of the crate's changes after this state, oldest first.
-    async fn changes_after(&self, record: &Record) -> Result<Vec<Told>, RegistryError> {
-        let last = record.ops().last().map_or(Timestamp::UNIX_EPOCH, |op| op.at);
-        let since = last.checked_sub(CLOCKS_DIFFER).unwrap_or(last);
-        let entries = survey::entries(self.store.clone(), Prefix::Audits);
-        let young = entries.try_filter(|entry| {
-            let is_young = matches!(&entry.key, Key::Audit(audit) if !audit.is_before(since));
-            std::future::ready(is_young)
-        });
-        let reads = young.map_ok(|entry| async move {
-            let read = survey::read(&*self.store, &entry.key, ENTRY_BYTES_MAX).await?;
-            Ok::<_, StoreError>(if let Reading::Sound(stored) = read { Told::parse(&stored.bytes) } else { None })
-        });
-        let told: Vec<_> =
-            reads.try_buffered(READS_AT_ONCE).try_filter_map(|told| std::future::ready(Ok(told))).try_collect().await?;
-        let canonical = record.canonical();
-        let is_later = |told: &Told| told.rev > record.rev() && told.krate.canonical() == canonical;
-        let mut later: Vec<_> = told.into_iter().filter(is_later).collect();
-        later.sort_by_key(|told| told.rev);
-        Ok(later)
-    }
-
-    /// The newest `rev` that the head announces for a record.
-    async fn announced(&self, key: &Key) -> Result<u64, StoreError> {
-        let read = survey::read(&*self.store, &Key::Head, HEAD_BYTES_MAX).await?;
-        let head = if let Reading::Sound(stored) = read { Head::parse(&stored.bytes).ok() } else { None };
-        let ring = head.iter().flat_map(|head| &head.ring);
-        Ok(ring.filter(|change| change.key().as_ref() == Some(key)).map(|change| change.rev).max().unwrap_or(0))
+        Ok(Err(unreadable))
     }
 
     /// Puts a file back. It is held in memory whole: one at a time, and none is larger than may be published.
@@ -180,7 +159,10 @@ impl Fsck<'_> {
         F: Future<Output = Result<(), String>>,
     {
         for past in self.store.history(key).await? {
-            let Some(bytes) = survey::read_past(&*self.store, key, &past, bytes_max).await? else { continue };
+            let Reading::Sound(stored) = survey::read_past(&*self.store, key, &past, bytes_max).await? else {
+                continue;
+            };
+            let bytes = stored.bytes;
             if is_sound(bytes.clone()).await.is_err() {
                 continue;
             }
@@ -201,36 +183,13 @@ fn meanwhile(key: &Key) -> RegistryError {
     RegistryError::Conflict(format!("{key} was written by somebody else meanwhile; check again"))
 }
 
-/// The changes that users asked for; `None`: there are none.
-fn in_words(later: &[Told]) -> Option<String> {
-    let changes: Vec<_> = later.iter().filter(|told| told.is_of_a_user()).map(Told::to_string).collect();
-    (!changes.is_empty()).then(|| listed(changes.into_iter()))
-}
-
-/// What has to be done again by hand.
-fn lost_in_words(changes: Option<String>) -> String {
-    changes.map_or_else(
-        || "; the audit log has no change of it after that".to_owned(),
-        |changes| format!("; lost, and to be done again: {changes}"),
-    )
-}
-
 /// Files that a lost state named, perhaps.
-fn unnamed(record: &Record, files: &[Key]) -> String {
+fn unnamed(record: &Record, files: &[Entry]) -> String {
     let named = survey::named(record);
-    let unnamed: Vec<_> = files.iter().filter(|key| !named.contains_key(key)).collect();
+    let unnamed: Vec<_> = files.iter().map(|entry| &entry.key).filter(|key| !named.contains_key(key)).collect();
     if unnamed.is_empty() {
         return String::new();
     }
-    let keys = listed(unnamed.iter().map(ToString::to_string));
+    let keys = listed(unnamed.iter());
     format!("; files of it that nothing names now, and that are kept for 30 days: {keys}")
-}
-
-fn listed(items: impl ExactSizeIterator<Item = String>) -> String {
-    let more = items.len().saturating_sub(LISTED_MAX);
-    let mut text = items.take(LISTED_MAX).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        text += &format!(" and {more} more");
-    }
-    text
 }
