@@ -190,10 +190,11 @@ async fn a_store_without_the_right_to_delete_is_told() {
 async fn a_store_that_does_not_answer_is_given_up_on() {
     let server = S3Server::start(Lie::Honest).await.unwrap();
     server.inject("PUT", "race-small", Fault::Stall, usize::MAX);
-    let effort = Effort { deadline: Duration::from_secs(3), ..Effort::default() };
+    // All before the race has to be over by then, also on a busy machine; it takes tens of milliseconds.
+    let effort = Effort { deadline: Duration::from_secs(15), ..Effort::default() };
     let verdict = prove(Arc::new(server.store().await.unwrap()), RUN, &effort).await;
     assert_eq!((verdict.kind, verdict.step), (VerdictKind::Unreachable, Some("race")), "{verdict:?}");
-    assert!(verdict.message.contains("3 seconds"), "{}", verdict.message);
+    assert!(verdict.message.contains("15 seconds"), "{}", verdict.message);
 }
 
 /// Lost replies, throttling and conflicts are no lies.
