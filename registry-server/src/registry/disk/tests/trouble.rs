@@ -60,9 +60,11 @@ async fn nobody_waits_for_a_disk_that_hangs() {
     let bench = Bench::new(100 * MIB).await;
     let ((hung, _), (good, bytes)) = (bench.kept(1).await, bench.kept(2).await);
     let pipe = Pipe::at(bench.file(&hung));
-    for small in [true, false] {
-        let (free, asked) = (bench.free(), bench.ask(&hung, small));
-        until("a call hangs", || bench.free() < free).await;
+    for (hanging, small) in [(0, true), (1, false)] {
+        // A turn is given back a moment after the answer.
+        until("nothing else is under way", || bench.free() == TURNS as usize - hanging).await;
+        let asked = bench.ask(&hung, small);
+        until("a call hangs", || bench.free() < TURNS as usize - hanging).await;
         assert!(bench.look(&good).await.expect("the others are served") == bytes);
         tokio::time::advance(PATIENCE).await;
         assert!(!asked.await.expect("no panic"), "after a while the store is asked");
@@ -77,6 +79,7 @@ async fn nobody_waits_for_a_disk_that_hangs() {
         assert!(bench.look(&good).await.expect("it is tried again") == bytes);
     }
     // As many as there may be.
+    until("only those two hang", || bench.free() == TURNS as usize - 2).await;
     let asked: Vec<_> = (0..bench.free()).map(|_| bench.ask(&hung, false)).collect();
     until("all hang", || bench.free() == 0).await;
     let looked = futures::poll!(std::pin::pin!(bench.look(&good)));
