@@ -173,6 +173,7 @@ async fn a_large_crate_takes_little_memory_on_its_way() {
     let server = TestServer::start(&held).await;
     let token = server.token("ann").await;
     let (_, live) = download(&server, &token).await;
-    assert!(live >= len, "{live} bytes in memory");
+    // Whatever else went away meanwhile is taken off.
+    assert!(live + LIVE_MAX >= len, "{live} bytes in memory");
     server.stop().await;
 }

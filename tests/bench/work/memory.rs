@@ -7,7 +7,6 @@ use futures::{StreamExt, TryStreamExt};
 
 use crate::{
     client::Client,
-    data::Plan,
     field::{Field, index_path},
     figures::Times,
     report::{Report, Row, Subject, Target, Unit},
@@ -18,8 +17,6 @@ use crate::{
 const STARTS: usize = 20;
 /// Requests at once.
 const AT_ONCE: usize = 32;
-/// How many crates are read before what a crate takes is measured.
-const FIRST: usize = 1000;
 
 /// Starts on an empty directory, nothing else running.
 pub(crate) async fn starts(program: &Program, report: &mut Report) -> Result<()> {
@@ -46,35 +43,24 @@ pub(crate) async fn starts(program: &Program, report: &mut Report) -> Result<()>
     Ok(())
 }
 
-/// The index file of every crate once: what stays in memory. The first ones bring threads, buffers and pages of the program with them, whatever their
-/// number, so what a crate takes shows with those after them.
+/// The index file of every crate once: what stays in memory.
 pub(crate) async fn cached(field: &Field, report: &mut Report) -> Result<()> {
-    let (first, more) = field.plans.split_at(FIRST.min(field.plans.len() / 2));
     let before = settled(field).await?;
-    read(field, first).await?;
-    let between = settled(field).await?;
-    read(field, more).await?;
-    let after = settled(field).await?;
-    let grown = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6;
+    read_all(field).await?;
+    let more = settled(field).await?.saturating_sub(before) as f64 / 1e6;
     report.add(Row {
-        work: format!("resident more, with the first {} cached crates", first.len()),
+        work: format!("resident, per 1,000 of {} cached crates", field.plans.len()),
         unit: Unit::Megabytes,
-        figures: vec![(Subject::Ours, grown(before, between))],
-        targets: Vec::new(),
-    });
-    report.add(Row {
-        work: format!("resident more, per 1,000 of the next {} cached crates", more.len()),
-        unit: Unit::Megabytes,
-        figures: vec![(Subject::Ours, grown(between, after) * 1000.0 / more.len() as f64)],
+        figures: vec![(Subject::Ours, more * 1000.0 / field.plans.len() as f64)],
         targets: vec![Target::Below(5.0)],
     });
     Ok(())
 }
 
-async fn read(field: &Field, plans: &[Plan]) -> Result<()> {
+async fn read_all(field: &Field) -> Result<()> {
     let client = Client::new();
     let base = field.ours.base();
-    let reads = plans.iter().map(|plan| {
+    let reads = field.plans.iter().map(|plan| {
         let (client, base) = (&client, &base);
         async move {
             let url = format!("{base}/index{}", index_path(&plan.name)?);
