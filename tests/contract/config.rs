@@ -42,6 +42,37 @@ fn every_registry_can_read_its_configuration() -> Result<()> {
     Ok(())
 }
 
+/// The two read URLs by themselves: a registry does not start with one that it refuses, so the operator refuses those before.
+#[test]
+fn what_the_operator_takes_for_a_url_so_does_the_registry() {
+    for (text, is_url) in [
+        ("https://Crates.example.com", true),
+        ("https://crates.example.com:443/team", true),
+        ("http://crates.example.com", true),
+        ("http://10.0.0.1:9000", true),
+        ("https://[fd00::1]", true),
+        ("https://[fd00::1]:9000", true),
+        ("crates.example.com", false),
+        ("ftp://crates.example.com", false),
+        ("https://", false),
+        ("https://:443", false),
+        ("https://crates.example.com:", false),
+        ("https://crates.example.com:65536", false),
+        ("https://user@crates.example.com", false),
+        ("https://user:p/w@crates.example.com", false),
+        ("https://crates.example.com?a", false),
+        ("https://crates.example.com/a#b", false),
+        ("https://crates.example.com/a b", false),
+        ("https://crates.example.com/x.git", false),
+    ] {
+        let operator = supercargo_operator::registry::base_url::BaseUrl::parse(text);
+        let registry = supercargo_registry::config::BaseUrl::parse(text).ok();
+        let operator = operator.as_ref().map(|url| (url.authority().0.to_owned(), url.authority().1));
+        assert_eq!(operator, registry.map(|url| url.host()), "{text}");
+        assert_eq!(operator.is_some(), is_url, "{text}");
+    }
+}
+
 #[test]
 fn every_field_of_the_spec_arrives() -> Result<()> {
     let config = rendered(&full_spec())?;
