@@ -32,9 +32,11 @@ impl Kellnr {
         let directory = TempDir::with_prefix("supercargo-bench-kellnr-").context("making a directory for Kellnr")?;
         let address = free_address()?;
         let port = address.rsplit_once(':').context("an address has a port")?.1.to_owned();
-        let mut command = Command::new(program);
+        let mut command = Command::new(std::path::absolute(program)?);
         command
             .arg("start")
+            // It makes a folder of its own where it is started.
+            .current_dir(directory.path())
             .env_clear()
             .env("HOME", directory.path())
             .env("KELLNR_REGISTRY__DATA_DIR", directory.path().join("data"))
