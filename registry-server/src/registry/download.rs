@@ -68,9 +68,9 @@ impl Registry {
         version: &Version,
     ) -> Result<Download, RegistryError> {
         let krate = self.known_crate(name, Purpose::Other).await?;
-        self.authorise_existing(principal, Action::Read, name, krate.as_deref())?;
-        if let Some(krate) = &krate {
-            krate.make_places().await?;
+        if let Some(large) = krate.as_ref().filter(|krate| !krate.has_places()) {
+            self.authorise_existing(principal, Action::Read, name, Some(&**large))?;
+            large.make_places().await?;
         }
         self.find(principal, name, version, krate)
     }

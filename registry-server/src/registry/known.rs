@@ -186,9 +186,6 @@ impl KnownCrate {
     /// # Errors
     /// The process ends.
     pub(super) async fn make_places(self: &Arc<Self>) -> Result<(), RegistryError> {
-        if self.has_places() {
-            return Ok(());
-        }
         let krate = self.clone();
         let made = tokio::task::spawn_blocking(move || _ = krate.files());
         made.await.map_err(|error| RegistryError::Internal {

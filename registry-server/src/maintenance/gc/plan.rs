@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Deleted;
 use crate::registry::audit::{self, Entry as AuditEntry};
 use crate::registry::{Registry, RegistryError};
-use crate::store::{AuditKey, Body, Cond, Entry, Key, Put, Store, StoreError, StoreErrorKind, Ulid};
+use crate::store::{AuditKey, Body, Cond, Entry, Key, Store, StoreError, Ulid};
 
 /// Most candidates of one plan: it is read whole.
 const CANDIDATES_MAX: usize = 10_000;
@@ -72,14 +72,7 @@ impl Plan {
             let plan = Self { candidates: candidates.to_vec() };
             let bytes: Bytes = serde_json::to_vec(&plan).expect("texts and numbers always serialize").into();
             let key = Key::GcPlan(id());
-            match store.put(&key, Body::Bytes(bytes), Cond::Any).await {
-                Put::Stored(_) => {}
-                Put::NotSent(error) | Put::Unknown(error) => return Err(error),
-                Put::Refused(refused) => {
-                    let text = format!("{key}: {refused:?} without a condition");
-                    return Err(StoreError::new(StoreErrorKind::Rejected, text));
-                }
-            }
+            store.put(&key, Body::Bytes(bytes), Cond::Any).await.unconditional(&key)?;
         }
         Ok(())
     }
